@@ -212,7 +212,7 @@ def _hits(answer: Any) -> list[Hit]:
         if answer.get("timed_out"):
             raise RefusedError(200, "the search timed out, and its hits are only some")
         found = [_hit(hit["_id"], float(hit["_score"] or 0.0)) for hit in answer["hits"]["hits"]]
-    except (AttributeError, KeyError, TypeError, IndexError, ValueError):
+    except (AttributeError, KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError):
         raise RefusedError(200, "the answer is not that of a search") from None
     if len({hit.id for hit in found}) < len(found):
         raise RefusedError(
@@ -232,13 +232,13 @@ def _text(header: str | None) -> str | None:
     return None if header is None else header.encode("utf-8", "replace").decode()
 
 
-def _hit(name: str, score: float) -> Hit:
+def _hit(name: Any, score: float) -> Hit:
     """Return a hit that can be written to a file of JSON.
 
     Raises:
-        ValueError: Its id holds half of a surrogate pair, or its score is not finite.
+        ValueError: Its id is not text or holds half of a surrogate pair, or its score is not finite.
     """
+    if not isinstance(name, str) or not math.isfinite(score):
+        raise ValueError(name, score)
     name.encode()
-    if not math.isfinite(score):
-        raise ValueError(score)
     return Hit(name, score)

@@ -113,6 +113,8 @@ def systems_of(wanted: Wanted) -> list[System]:
     names = [each.name for each in found]
     if double := next((name for name in names if names.count(name) > 1), None):
         raise RelevanceError(f"two systems are called {double}: name them, as in --system mine=FILE")
+    if unfit := next((name for name in names if not name.isprintable()), None):
+        raise RelevanceError(f"{unfit!r} cannot be shown as a name: give another one, as --system mine=FILE")
     return found
 
 

@@ -250,9 +250,10 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
     await laboratory.run()
     file = laboratory.directory / "out" / FILE
     lines = file.read_bytes().split(b"\n")
-    file.write_bytes(b"\n".join([*lines[:2], b"{}", *lines[2:]]))
-    with pytest.raises(RelevanceError, match=r"line 3: .*; remove the line, or give --fresh"):
-        await laboratory.run()
+    for damaged in (b"{}", b"[" * 100_000, lines[1].replace(b'"hits":[[', b'"hits":[[[')):
+        file.write_bytes(b"\n".join([*lines[:2], damaged, *lines[2:]]))
+        with pytest.raises(RelevanceError, match=r"line 3: .*; remove the line, or give --fresh"):
+            await laboratory.run()
     file.write_bytes(b"{}\n")
     with pytest.raises(RelevanceError, match=r"line 1: .*, or give --fresh"):
         await laboratory.run()
@@ -271,6 +272,8 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
         ({"hits": {}}, "the answer is not that of a search"),
         ({"hits": {"hits": [{"_id": "\ud800", "_score": 1}]}}, "the answer is not that of a search"),
         ({"hits": {"hits": [{"_id": "1", "_score": "NaN"}]}}, "the answer is not that of a search"),
+        ({"hits": {"hits": [{"_id": ["1"], "_score": 1}]}}, "the answer is not that of a search"),
+        ({"hits": {"hits": [{"_id": "1", "_score": 10**400}]}}, "the answer is not that of a search"),
         ([], "the answer is not that of a search"),
     ],
 )
