@@ -10,8 +10,8 @@ class MissingExtraError(RelevanceError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
-            f"{what} needs the packages of the extra [{extra}]: run pip install 'rerank-proxy[{extra}]' in the "
-            "environment of rerank-proxy"
+            f"{what} needs the packages of the extra [{extra}]: run pip install 'rerank-proxy[{extra}]' "
+            "in the environment of rerank-proxy"
         )
 
 
