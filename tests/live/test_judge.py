@@ -14,9 +14,10 @@ from elasticsearch import Elasticsearch
 
 from rerank_proxy.cli import main
 from rerank_proxy.inference.endpoints import Endpoints
+from rerank_proxy.relevance.endpoints import look_up
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import Act
-from rerank_proxy.relevance.judging.endpoint_judge import IN_A_ROW, Asked, Asking, look_up, prompt_of
+from rerank_proxy.relevance.judging.endpoint_judge import IN_A_ROW, Asking, prompt_of
 from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading
 from rerank_proxy.relevance.judging.texts import texts_of
 from rerank_proxy.relevance.judging.workspace import SCALE, Workspace
@@ -29,6 +30,7 @@ from tests.support.endpoints import MemoryStore
 from tests.support.judgings import made
 from tests.support.pages import read
 from tests.support.project import ROOT
+from tests.support.quiet import quiet
 from tests.support.remote import Remote
 from tests.support.search_app import search_app
 
@@ -180,11 +182,10 @@ async def test_a_chat_model_answers_with_grades(
         model.asked.clear()
         async with Searcher(app.url) as searcher, Searcher(elasticsearch.url) as reader:
             assert (await look_up(searcher, "my-judge")).service == "custom"
-            said: list[Asked] = []
             prompt = prompt_of(None, SCALE)
             texts = texts_of(reader, index, ["title", "plot"])
             with workspace.machine_file("my-judge") as file:
-                asking = Asking(searcher, "my-judge", prompt, texts, said.append)
+                asking = Asking(searcher, "my-judge", prompt, texts, quiet)
                 asked = await asking.run(workspace.pool(), file, 2)
                 assert (asked.done, asked.documents, asked.unclear) == (2, 3, 1)
                 assert "not a number" in str(asked.reason)
@@ -197,9 +198,7 @@ async def test_a_chat_model_answers_with_grades(
             model.silent = True
             everything = made(tmp_path / "all", {"q": [str(number) for number in range(len(FILMS))]})
             with everything.machine_file("my-judge") as silent, pytest.raises(RelevanceError) as refused:
-                await Asking(searcher, "my-judge", prompt, texts, said.append).run(
-                    everything.pool(), silent, 1
-                )
+                await Asking(searcher, "my-judge", prompt, texts, quiet).run(everything.pool(), silent, 1)
             assert f"gave no scores {IN_A_ROW} times in a row" in str(refused.value)
             assert len(model.asked) == 3 + IN_A_ROW
     assert scores == {("q", silence): 3.0, ("q", other): 0.0}

@@ -10,8 +10,8 @@ from playwright.async_api import Browser, Locator, expect
 from playwright.async_api import Page as Tab
 
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.growing import read_lines
 from rerank_proxy.relevance.judging.acts import Act
-from rerank_proxy.relevance.judging.growing import read_lines
 from rerank_proxy.relevance.judging.workspace import Workspace
 from tests.support.browser import DESKTOP, PHONE, overflow, violations, visit
 from tests.support.judgings import Page, Shelf, made, serving

@@ -78,6 +78,7 @@ Of the suite itself
     evaluations         evaluations whose answers are drawn at random
     judged_index        a server that answers the searches of an evaluation, and fails as a test says
     pages               the project's pages of Markdown
+    quiet               progress of long work, where a test does not look at it
     browser             Chromium, and what no page may do in it
     judgings            directories of judgments, and the page of a person at work there
     schemas             JSON schemas of files that other programs read

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rerank_proxy.relevance.answers import Answer
 from rerank_proxy.relevance.asking import Asked, Failure
 from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan
 from rerank_proxy.relevance.index_state import IndexState
-from rerank_proxy.relevance.journal import Answer
 from rerank_proxy.relevance.judgments import Query, paired, ranked
 from rerank_proxy.relevance.results import Unjudged, results_of
 from rerank_proxy.relevance.systems import System, Wanted, systems_of
@@ -26,15 +26,17 @@ def evaluation(
     text: str = "query",
     endpoints: Sequence[str] = ("small", "large"),
     unjudged: Unjudged = "wrong",
+    first: str = "bm25",
 ) -> Evaluation:
     """Make an evaluation of bm25 and of endpoints with windows.
 
     Args:
         skill: How much better the endpoints are; 0: not at all.
         failing: The name of a system that fails for every query.
+        first: The name of the baseline.
     """
     rng = random.Random(7)
-    systems = systems_of(Wanted(["bm25:plot"], endpoints, "plot", windows))
+    systems = systems_of(Wanted([f"{first}=bm25:plot"], endpoints, "plot", windows))
     asked = {each.name: Asked() for each in systems}
     texts = {str(at): Query(str(at), f"{text} {at}") for at in range(queries)}
     judgments = {
@@ -47,13 +49,13 @@ def evaluation(
             else:
                 asked[each.name].answers[name] = _answer(rng, each, judgments[name], skill)
     where = Path("evaluation")
-    plan = Plan("films", systems, MEASURES, "bm25", where, 2, 0, cold=False, fresh=False, seed=1)
+    plan = Plan("films", systems, MEASURES, first, where, 2, 0, cold=False, fresh=False, seed=1)
     plan = replace(plan, unjudged=unjudged)
     pair = paired(texts, judgments)
-    results = results_of(systems, asked, pair, MEASURES, baseline="bm25", unjudged=unjudged, seed=1)
+    results = results_of(systems, asked, pair, MEASURES, baseline=first, unjudged=unjudged, seed=1)
     state = IndexState(DOCUMENTS, "9.5.0", [], {})
     return Evaluation(
-        plan, "http://localhost:9201", Material(pair, ["judgments.jsonl"]), state, [], results, 0.0, 9.0
+        plan, "http://localhost:9201", Material(pair, ["judgments.jsonl"]), state, [], results, 9.0, 9.0
     )
 
 

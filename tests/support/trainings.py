@@ -79,10 +79,6 @@ def plan(work: Path, **given: Any) -> Plan:
     return Plan(**{**values, **given})
 
 
-def quiet(what: str, done: int, total: int) -> None:
-    """Take progress, and show nothing."""
-
-
 def names(parts: Sequence[Sequence[str]]) -> list[str]:
     """Return all names of parts, in order."""
     return sorted(name for part in parts for name in part)

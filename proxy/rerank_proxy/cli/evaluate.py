@@ -1,15 +1,21 @@
 """The command `rerank-proxy evaluate`."""
 
 import asyncio
-from dataclasses import fields
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from rerank_proxy.cli.credentials import credential_options
-from rerank_proxy.cli.help import Command, Option
+from rerank_proxy.cli.help import Command, grouped
 from rerank_proxy.cli.options import CONFIG_OPTIONS, CommandError, die
+from rerank_proxy.cli.proxy_options import ProxyOptions, proxy_options
+from rerank_proxy.cli.relevance_options import (
+    FILE,
+    FOLDER,
+    concurrency_option,
+    index_option,
+    judgments_option,
+    queries_option,
+)
 from rerank_proxy.processes.loop import new_event_loop
 
 _EXAMPLE: Final = """
@@ -21,7 +27,7 @@ _EXAMPLE: Final = """
 _COMPARED: Final = "What is compared"
 _MEASURED: Final = "How it is measured"
 _JUDGED: Final = "Queries and judgments"
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_compared, _measured, _judged = map(grouped, (_COMPARED, _MEASURED, _JUDGED))
 
 
 class _Numbers(click.ParamType[Any]):
@@ -42,29 +48,12 @@ class _Numbers(click.ParamType[Any]):
         return tuple(sorted({int(part) for part in parts}))
 
 
-def _judged(*names: str, **more: Any) -> click.Parameter:
-    return Option([*names], group=_JUDGED, **more)
-
-
-def _compared(*names: str, **more: Any) -> click.Parameter:
-    return Option([*names], group=_COMPARED, **more)
-
-
-def _measured(*names: str, **more: Any) -> click.Parameter:
-    return Option([*names], group=_MEASURED, **more)
-
-
 _OPTIONS: Final[list[click.Parameter]] = [
-    _judged(
-        "--queries",
-        type=_FILE,
-        help="TREC topics, id<TAB>text, BEIR's queries.jsonl, or JSON lines. "
-        "[default: the file of --judgments, if its lines hold both]",
-    ),
-    _judged("--judgments", type=_FILE, help='TREC qrels, BEIR\'s qrels, or JSON lines {"query", "grades"}.'),
+    queries_option(_JUDGED),
+    judgments_option(_JUDGED),
     _judged(
         "--clicks",
-        type=_FILE,
+        type=FILE,
         help="In place of judgments: query, document, position, and clicked or "
         "impressions and clicks, as columns with a header or JSON lines.",
     ),
@@ -90,7 +79,7 @@ _OPTIONS: Final[list[click.Parameter]] = [
         help="Pairs of query and document with fewer clicks count as not clicked.",
     ),
     _judged("--limit", type=click.IntRange(1), help="Ask only so many of the queries, spread over all."),
-    _compared("--index", required=True, metavar="NAME", help="The index, alias or pattern that is searched."),
+    index_option(_COMPARED),
     _compared(
         "--system",
         "systems",
@@ -135,18 +124,12 @@ _OPTIONS: Final[list[click.Parameter]] = [
     ),
     _measured(
         "--out",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER,
         default="evaluation",
         show_default=True,
         help="Directory of the report, and of what was answered: the same command goes on there.",
     ),
-    _measured(
-        "--concurrency",
-        type=click.IntRange(1, 64),
-        default=2,
-        show_default=True,
-        help="Searches at once, at most.",
-    ),
+    concurrency_option(_MEASURED),
     _measured(
         "--timed",
         type=click.IntRange(0, 10_000),
@@ -164,8 +147,7 @@ _OPTIONS: Final[list[click.Parameter]] = [
 
 
 @click.command(cls=Command, epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
-@click.option("--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]")
-@credential_options
+@proxy_options
 def evaluate(**options: Any) -> None:
     """Measure what reranking does to your own queries: quality with significance, and milliseconds.
 
@@ -179,8 +161,8 @@ def evaluate(**options: Any) -> None:
     from rerank_proxy.relevance.errors import RelevanceError
 
     try:
-        own = {each.name: options.pop(each.name) for each in fields(Options)}
-        command = EvaluateCommand.of(Options(**own), **options)
+        proxy = ProxyOptions.taken(options)
+        command = EvaluateCommand.of(Options(**options), proxy)
     except (CommandError, RelevanceError) as failure:
         die(str(failure), 2)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -1,26 +1,24 @@
 """Run the command `evaluate`: options to a plan, progress to the terminal, results to files."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rerank_proxy.cli.output import print_json, print_line, print_table
+from rerank_proxy.cli.progress import Bars
+from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
-from rerank_proxy.relevance.asking import Done
 from rerank_proxy.relevance.clicks import ClickModel
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan, evaluate, material_of
+from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.measures import checked
 from rerank_proxy.relevance.report.document import document_of
-from rerank_proxy.relevance.report.files import check_packages, write_report
+from rerank_proxy.relevance.report.files import write_report
 from rerank_proxy.relevance.report.tables import Column, columns_of, rows_of
 from rerank_proxy.relevance.report.words import headline_of, notes_of, windows_of
 from rerank_proxy.relevance.results import Unjudged
@@ -29,34 +27,6 @@ from rerank_proxy.relevance.statistics import SEED
 from rerank_proxy.relevance.systems import BM25, Wanted, systems_of
 
 DEFAULT_MEASURES: Final = ("nDCG@10", "RR@10", "R@10")
-
-
-class Bar:
-    """Progress on a terminal's standard error: a bar, and elsewhere a line for each part of the work."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-
-    def __enter__(self) -> "Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def begin(self, what: str, number: int) -> Done:
-        if self._progress.disable:
-            click.echo(f"{what}: {number} searches …", err=True)
-        task = self._progress.add_task(what, total=number)
-        return lambda: self._progress.advance(task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +69,14 @@ class EvaluateCommand:
     evaluation: Evaluation | None = None
 
     @classmethod
-    def of(cls, options: Options, **proxy: Any) -> "EvaluateCommand":
+    def of(cls, options: Options, proxy: ProxyOptions) -> "EvaluateCommand":
         """Make the plan, and read queries and judgments.
 
         Raises:
             CommandError, RelevanceError: Something on the command line, or in the files that it names, is
                 wrong.
         """
-        check_packages()
+        need("evaluate", "an evaluation")
         names = checked(options.measures or DEFAULT_MEASURES)
         chosen = systems_of(_wanted(options))
         known = [each.name for each in chosen]
@@ -130,7 +100,7 @@ class EvaluateCommand:
             seed=SEED if options.seed is None else options.seed,
             unjudged=options.unjudged,
         )
-        searcher = searcher_of(**proxy, concurrency=options.concurrency)
+        searcher = searcher_of(proxy, concurrency=options.concurrency)
         return cls(plan, material, searcher, options.as_json)
 
     async def run(self) -> None:
@@ -139,8 +109,8 @@ class EvaluateCommand:
         Raises:
             RelevanceError: The server cannot be reached, or answers nothing.
         """
-        with Bar() as bar:
-            self.evaluation = await evaluate(self.plan, self.material, self.searcher, bar)
+        with Bars() as progress:
+            self.evaluation = await evaluate(self.plan, self.material, self.searcher, progress)
 
     def show(self) -> None:
         """Write the report's files, and print its tables.

@@ -11,7 +11,7 @@ colours.
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import click
@@ -30,6 +30,11 @@ class Option(click.Option):
     def __init__(self, *args: Any, group: str = OTHERS, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.group = group
+
+
+def grouped(group: str) -> Callable[..., Option]:
+    """Return what makes an option of a group, by its names and click's parameters."""
+    return lambda *names, **more: Option([*names], group=group, **more)
 
 
 def groups_of(command: click.Command, ctx: click.Context) -> dict[str, list[click.Parameter]]:
@@ -84,7 +89,10 @@ class _Helpful(click.Command):
         _name(sections, formatter)
 
     def _parted(self, ctx: click.Context) -> tuple[dict[str, list[click.Parameter]], list[str]]:
-        """Return the groups whose options are shown, and the names of all others: none without `--help-all`."""
+        """Return the groups whose options are shown, and the names of all others.
+
+        With `--help-all`, or without such an option, there are no others.
+        """
         groups = groups_of(self, ctx)
         if _SHOWS_ALL in ctx.meta or HELP_ALL not in self.params:
             return groups, []

@@ -1,14 +1,14 @@
 """The commands `rerank-proxy judge …`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from rerank_proxy.cli.credentials import credential_options
 from rerank_proxy.cli.help import Group
 from rerank_proxy.cli.options import CONFIG_OPTIONS, die, pairs_of
+from rerank_proxy.cli.proxy_options import proxy_options
+from rerank_proxy.cli.relevance_options import FILE, FOLDER, concurrency_option, index_option
 
 _EXAMPLE = """
 \b
@@ -32,29 +32,13 @@ def judge() -> None:
     """
 
 
-_DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+_DIRECTORY = click.argument("directory", metavar="DIR", type=FOLDER)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-_CONCURRENCY = click.option(
-    "--concurrency",
-    default=2,
-    show_default=True,
-    type=click.IntRange(1, 64),
-    help="Requests that are under way at once.",
-)
 
 
-def _server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add options for the proxy, and for credentials."""
-    command = credential_options(command)
-    return click.option(
-        "--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]"
-    )(command)
-
-
-@judge.command(params=[*CONFIG_OPTIONS])
+@judge.command(params=[*CONFIG_OPTIONS, index_option(), concurrency_option()])
 @_DIRECTORY
-@click.argument("queries", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--index", required=True, help="The index, or several as in a search.")
+@click.argument("queries", type=FILE)
 @click.option(
     "--show",
     "fields",
@@ -89,8 +73,7 @@ def _server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="The share of queries that each of them gets, to see how far they agree.",
 )
 @click.option("--grade", "grades", multiple=True, metavar="N=MEANING", help="What a grade means. Repeatable.")
-@_CONCURRENCY
-@_server_options
+@proxy_options
 def pool(**options: Any) -> None:
     """Collect in DIR what several systems find for the QUERIES of a file, for judges to judge.
 
@@ -107,7 +90,7 @@ def pool(**options: Any) -> None:
 @_DIRECTORY
 @click.option("--as", "name", required=True, metavar="NAME", help="The judge's name.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Of the page. [default: any free one]")
-@_server_options
+@proxy_options
 def open_(**options: Any) -> None:
     """Have a person judge DIR in the browser, until Ctrl-C.
 
@@ -119,7 +102,7 @@ def open_(**options: Any) -> None:
     open_command(**options)
 
 
-@judge.command(params=[*CONFIG_OPTIONS])
+@judge.command(params=[*CONFIG_OPTIONS, concurrency_option()])
 @_DIRECTORY
 @click.option("--by", "endpoint", required=True, metavar="ENDPOINT", help="The inference id of the judge.")
 @click.option("--thresholds", metavar="N,N,…", help="The least scores for grade 1, 2 …")
@@ -129,11 +112,10 @@ def open_(**options: Any) -> None:
 @click.option("--chat", is_flag=True, help="The endpoint is a chat model that answers with the grade.")
 @click.option(
     "--prompt",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="A file with what a chat model is asked, with {{query}}, {{document}} and perhaps {{scale}} in it.",
 )
-@_CONCURRENCY
-@_server_options
+@proxy_options
 def ask(**options: Any) -> None:
     """Have an endpoint of the proxy judge DIR: a large reranker, or a chat model by the service custom.
 
@@ -160,7 +142,7 @@ def agreement(directory: Path, as_json: bool) -> None:
 
 @judge.command()
 @_DIRECTORY
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=FILE)
 @click.option(
     "--from",
     "names",

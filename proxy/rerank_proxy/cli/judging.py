@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rerank_proxy.cli.options import CommandError, die
 from rerank_proxy.cli.output import print_line, print_table
+from rerank_proxy.cli.progress import Bars
+from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.files import regular
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
+from rerank_proxy.relevance.endpoints import look_up
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import now
 from rerank_proxy.relevance.judging.desk import Desk
-from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, look_up, prompt_of
+from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, prompt_of
 from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading, InvalidGradingError
 from rerank_proxy.relevance.judging.pooling import make_pool
 from rerank_proxy.relevance.judging.server import JudgingServer
@@ -42,16 +43,6 @@ from rerank_proxy.relevance.systems import System, Wanted, systems_of
 
 _MAX_PROMPT: Final = 1 << 20
 _MAX_GRADES: Final = 10
-_OF_THE_PROXY: Final = (
-    "config",
-    "secrets_dir",
-    "url",
-    "user",
-    "password_file",
-    "api_key_file",
-    "ca_certs",
-)
-"""Options about the proxy, for every command that asks it."""
 _SCREENS: Final = 4
 """Searches at once for the windows of a person."""
 _TIMEOUT_S: Final = 30.0
@@ -68,11 +59,11 @@ def failing() -> Iterator[None]:
         die(str(failure), 1)
 
 
-def _run(work: Callable[[Searcher], Awaitable[None]], options: Mapping[str, Any], **searching: Any) -> None:
+def _run(work: Callable[[Searcher], Awaitable[None]], options: dict[str, Any], **searching: Any) -> None:
     """Do work with a client of the proxy that the options name."""
     try:
-        proxy = {name: options[name] for name in _OF_THE_PROXY}
-        searcher = searcher_of(**proxy, concurrency=options.get("concurrency", _SCREENS), **searching)
+        proxy = ProxyOptions.taken(options)
+        searcher = searcher_of(proxy, concurrency=options.get("concurrency", _SCREENS), **searching)
     except CommandError as failure:
         die(str(failure), 2)
 
@@ -85,15 +76,6 @@ def _run(work: Callable[[Searcher], Awaitable[None]], options: Mapping[str, Any]
             runner.run(with_searcher())
         except KeyboardInterrupt:
             die(f"stopped; the same command goes on in {options['directory']}", 130)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal, and give the function that moves it."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def pool_command(**options: Any) -> None:
@@ -115,9 +97,8 @@ def pool_command(**options: Any) -> None:
         workspace = Workspace.made(options["directory"], plan)
 
     async def work(searcher: Searcher) -> None:
-        with _progress("pooling") as moved:
-            say = lambda each: moved(each.done, each.queries)  # noqa: E731
-            await make_pool(workspace, queries, systems, searcher, say, options["concurrency"])
+        with Bars() as progress:
+            await make_pool(workspace, queries, systems, searcher, progress, options["concurrency"])
 
     _run(work, options)
     with failing():
@@ -234,15 +215,14 @@ def ask_command(**options: Any) -> None:
             grading=grading,
             asked_at=now(),
         )
-        with _progress("asking") as moved, workspace.machine_file(name) as file:
+        with Bars() as progress, workspace.machine_file(name) as file:
             _keep(workspace, name, machine, begun=bool(file.lines))
-            say = lambda each: moved(each.done, each.documents)  # noqa: E731
             asking = Asking(
                 searcher,
                 endpoint,
                 prompt,
                 texts_of(searcher, workspace.plan.index, workspace.plan.fields),
-                say,
+                progress,
             )
             asked.append(await asking.run(pools, file, options["concurrency"]))
 

@@ -2,15 +2,21 @@
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from rerank_proxy.cli.credentials import credential_options
-from rerank_proxy.cli.help import Command as HelpfulCommand
-from rerank_proxy.cli.help import Option
+from rerank_proxy.cli.help import Command, grouped
 from rerank_proxy.cli.options import CONFIG_OPTIONS, CommandError, die
+from rerank_proxy.cli.proxy_options import ProxyOptions, proxy_options
+from rerank_proxy.cli.relevance_options import (
+    FILE,
+    FOLDER,
+    concurrency_option,
+    index_option,
+    judgments_option,
+    queries_option,
+)
 from rerank_proxy.processes.loop import new_event_loop
 
 NOT_BETTER: Final = 3
@@ -26,33 +32,19 @@ _EXAMPLE: Final = """
 """
 _LEARNED: Final = "What is learned from"
 _TRAINED: Final = "What is trained, and how"
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
-_FOLDER: Final = click.Path(path_type=Path, file_okay=False)
-
-
-def _learned(*names: str, **more: Any) -> click.Parameter:
-    return Option([*names], group=_LEARNED, **more)
-
-
-def _trained(*names: str, **more: Any) -> click.Parameter:
-    return Option([*names], group=_TRAINED, **more)
+_learned, _trained = map(grouped, (_LEARNED, _TRAINED))
 
 
 _OPTIONS: Final[list[click.Parameter]] = [
-    _learned(
-        "--queries",
-        type=_FILE,
-        help="TREC topics, id<TAB>text, BEIR's queries.jsonl, or JSON lines. "
-        "[default: the file of --judgments, if its lines hold both]",
-    ),
-    _learned("--judgments", type=_FILE, help='TREC qrels, BEIR\'s qrels, or JSON lines {"query", "grades"}.'),
-    _learned("--clicks", type=_FILE, help="In place of judgments, as evaluate takes them."),
+    queries_option(_LEARNED),
+    judgments_option(_LEARNED),
+    _learned("--clicks", type=FILE, help="In place of judgments, as evaluate takes them."),
     _learned(
         "--teacher",
         metavar="ID",
         help="An inference endpoint whose scores are learned. Without judgments its order takes their place.",
     ),
-    _learned("--index", required=True, metavar="NAME", help="The index, alias or pattern that is searched."),
+    index_option(_LEARNED),
     _learned(
         "--field",
         required=True,
@@ -78,13 +70,7 @@ _OPTIONS: Final[list[click.Parameter]] = [
         show_default=True,
         help="How many hits of the first stage a reranker gets.",
     ),
-    _learned(
-        "--concurrency",
-        type=click.IntRange(1, 64),
-        default=2,
-        show_default=True,
-        help="Requests at once, at most.",
-    ),
+    concurrency_option(_LEARNED),
     _trained(
         "--recipe",
         type=click.Choice(["auto", "fusion", "head", "bi-encoder", "cross-encoder"]),
@@ -103,11 +89,11 @@ _OPTIONS: Final[list[click.Parameter]] = [
         metavar="ID",
         help="For a fusion: the inference endpoint whose scores are fused with the first stage's.",
     ),
-    _trained("--out", type=_FOLDER, required=True, help="Directory of the model; its name is the model's."),
+    _trained("--out", type=FOLDER, required=True, help="Directory of the model; its name is the model's."),
     _trained("--overwrite", is_flag=True, help="Replace a model of this command in --out."),
     _trained(
         "--work",
-        type=_FOLDER,
+        type=FOLDER,
         help="Directory for what a run that is stopped goes on with. [default: OUT.work]",
     ),
     _trained(
@@ -149,9 +135,8 @@ _OPTIONS: Final[list[click.Parameter]] = [
 ]
 
 
-@click.command(cls=HelpfulCommand, epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
-@click.option("--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]")
-@credential_options
+@click.command(cls=Command, epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
+@proxy_options
 def train(**options: Any) -> None:
     """Train a reranker on judgments, clicks or the scores of another one, and measure whether it is better.
 
@@ -166,10 +151,10 @@ def train(**options: Any) -> None:
     from rerank_proxy.relevance.training.bases import stay_on_this_machine
 
     stay_on_this_machine()
-    from rerank_proxy.cli.training import Command
+    from rerank_proxy.cli.training import TrainCommand
 
     try:
-        command = Command.of(**options)
+        command = TrainCommand.of(ProxyOptions.taken(options), **options)
     except (CommandError, RelevanceError) as failure:
         die(str(failure), 2)
     try:

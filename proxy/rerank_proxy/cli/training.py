@@ -1,29 +1,27 @@
 """Run the command `train`: options to a plan, progress to the terminal, results to files."""
 
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rerank_proxy.cli.options import load_settings
 from rerank_proxy.cli.output import print_json, print_line
+from rerank_proxy.cli.progress import Bars
+from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
-from rerank_proxy.relevance.errors import MissingExtraError, RelevanceError
+from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import material_of
+from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.judgments import Judgments, Query
-from rerank_proxy.relevance.measures import checked
 from rerank_proxy.relevance.reading import read_queries
 from rerank_proxy.relevance.searching import Searcher
-from rerank_proxy.relevance.templates import Template, bm25, is_file, read_template
+from rerank_proxy.relevance.systems import first_stage as template_of
 from rerank_proxy.relevance.training.assessing import MEASURES, TRAINED
 from rerank_proxy.relevance.training.bases import kind_of
 from rerank_proxy.relevance.training.collecting import Asked, collect
@@ -32,41 +30,10 @@ from rerank_proxy.relevance.training.results import CARD, check_free, write
 from rerank_proxy.relevance.training.running import Outcome, Plan, judged_by_teacher, run
 
 _KEPT: Final = "scores.jsonl"
-_MEASURING: Final = ("ir_measures",)
-_TRAINING: Final = ("torch", "sentence_transformers", "datasets", "accelerate")
-
-
-class Bar:
-    """Progress on a terminal's standard error; elsewhere a line for each part of the work."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if what not in self._tasks:
-            if self._progress.disable:
-                click.echo(printable(f"{what}: {total} …"), err=True)
-            self._tasks[what] = self._progress.add_task(printable(what), total=total)
-        self._progress.update(self._tasks[what], completed=done, total=total)
 
 
 @dataclass
-class Command:
+class TrainCommand:
     """A training that a command line asks for."""
 
     plan: Plan
@@ -83,6 +50,7 @@ class Command:
     @classmethod
     def of(
         cls,
+        proxy: ProxyOptions,
         *,
         queries: Path | None,
         judgments: Path | None,
@@ -102,28 +70,23 @@ class Command:
         work: Path | None,
         device: str,
         as_json: bool,
-        config: Path | None,
-        secrets_dir: Path | None,
         **more: Any,
-    ) -> "Command":
+    ) -> "TrainCommand":
         """Make the plan, and read queries and judgments.
 
         Raises:
             CommandError, RelevanceError: Something on the command line, or in the files that it names, is
                 wrong.
         """
-        _check_packages(trains=base is not None)
+        need("evaluate" if base is None else "train", "a training")
         check_free(out, overwrite=overwrite)
         read, grades = _read(queries, judgments, clicks, teacher)
-        first = _first_stage(first_stage, field)
+        first = template_of(first_stage, field)
         text = field.partition(",")[0].strip()
-        proxy = {
-            name: more.pop(name) for name in ("url", "user", "password_file", "api_key_file", "ca_certs")
-        }
         folder = work or out.with_name(f"{out.name}.work")
         plan = Plan(
             recipe=recipe,
-            base=None if base is None else _base(base, config, secrets_dir),
+            base=None if base is None else _base(base, proxy),
             endpoint=endpoint,
             name=out.name,
             index=index,
@@ -143,7 +106,7 @@ class Command:
             teacher=teacher,
             title=title_field,
         )
-        searcher = searcher_of(config=config, secrets_dir=secrets_dir, **proxy, concurrency=concurrency)
+        searcher = searcher_of(proxy, concurrency=concurrency)
         return cls(plan, asked, read, grades, searcher, out, as_json, keeps_work=work is not None)
 
     async def collect(self) -> None:
@@ -152,10 +115,10 @@ class Command:
         Raises:
             RelevanceError: It does not answer, or not as is needed.
         """
-        with Bar() as bar:
+        with Bars() as progress:
             async with self.searcher:
                 found = await collect(
-                    self.searcher, self.asked, self.queries, self.judgments, self.plan.work / _KEPT, bar
+                    self.searcher, self.asked, self.queries, self.judgments, self.plan.work / _KEPT, progress
                 )
         if not self.judgments:
             found = replace(found, judgments=judged_by_teacher(found))
@@ -168,9 +131,9 @@ class Command:
             RelevanceError: There is too little to train on.
         """
         assert self.material is not None, "collect first"
-        with Bar() as bar:
+        with Bars() as progress:
             self.outcome = run(
-                self.plan, self.material, bar, lambda line: click.echo(printable(line), err=True)
+                self.plan, self.material, progress, lambda line: click.echo(printable(line), err=True)
             )
 
     def write(self) -> bool:
@@ -218,18 +181,9 @@ def _read(
     return pair.queries, pair.judgments
 
 
-def _first_stage(spec: str | None, field: str) -> Template:
-    if spec is None or not is_file(spec):
-        return bm25(field if spec is None else spec.removeprefix("bm25:"))
-    template = read_template(Path(spec))
-    if "retriever" not in template.body:
-        raise RelevanceError(f"--first-stage {spec}: has no retriever, which a reranker could stand above")
-    return template
-
-
-def _base(base: str, config: Path | None, secrets_dir: Path | None) -> Path:
+def _base(base: str, proxy: ProxyOptions) -> Path:
     if not Path(base).is_dir():
-        models = load_settings(config=config, secrets_dir=secrets_dir).models
+        models = load_settings(config=proxy.config, secrets_dir=proxy.secrets_dir).models
         if base in models:
             base = models[base].source
     kind_of(Path(base))
@@ -242,13 +196,3 @@ def _device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise RelevanceError("--device cuda: torch finds no GPU here")
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _check_packages(*, trains: bool) -> None:
-    extra = (
-        "train" if trains else "evaluate"
-    )  # a fusion of the scores of others takes what an evaluation takes
-    needed = (*_MEASURING, *_TRAINING) if trains else _MEASURING
-    if any(find_spec(name) is None for name in needed):
-        raise MissingExtraError("a training", extra)
-    checked(MEASURES)

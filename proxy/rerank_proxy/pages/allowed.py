@@ -17,11 +17,13 @@ _ROUTES: Final = (
     (("GET",), rf"{_INDEX}/_mapping"),
     (("GET",), r"/_cat/indices(?:/[^/]+)?"),
     (("GET",), r"/_resolve/index/[^/]+"),
-    (_READ, r"/_inference/rerank/[^/_%][^/]*"),
+    (_READ, r"/_inference/rerank/[^/_%][^/%]*"),
     (("GET",), r"/_inference/rerank(?:/_all)?"),
 )
 _COMPILED: Final = tuple((methods, re.compile(path)) for methods, path in _ROUTES)
 _SEARCH: Final = re.compile(rf"{_INDEX}/_m?search(?:/template)?")
+_SEPARATOR: Final = re.compile(r"(?:;[^/\\]*)?(?:[/\\]|$)")
+"""Between the parts of a path, as some servers see them: they take what follows a semicolon from a part."""
 _TARGET: Final = re.compile(r"/[!-~]*")
 _MAX_TARGET: Final = 4096
 """Characters: what Elasticsearch reads of a request line (`http.max_initial_line_length`)."""
@@ -39,8 +41,8 @@ def check(method: str, target: str) -> None:
             "visible ASCII characters; others are escaped with [%]"
         )
     route = RequestTarget.of(target).route
-    # What is between here and Elasticsearch may resolve dots before it looks at the path.
-    dotted = any(decode(part) in (".", "..") for part in route.split("/"))
+    # What is between here and Elasticsearch may decode the path and resolve its dots before it looks at it.
+    dotted = any(part in (".", "..") for part in _SEPARATOR.split(decode(route)))
     if dotted or not any(method in methods and path.fullmatch(route) for methods, path in _COMPILED):
         raise _refused(method, target)
 

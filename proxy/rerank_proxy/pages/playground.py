@@ -74,12 +74,13 @@ class Playground:
     async def request(self, request: web.Request) -> web.Response:
         """Answer one request of the page."""
         try:
+            asked = await _body(request)  # first, so that one that comes slowly is not under way
             if self._under_way >= MOST:
                 raise rejected(f"the playground has {MOST} requests under way; try again when one has ended")
             self._under_way += 1
             try:
                 async with asyncio.timeout(self._given_s):
-                    body = await self._answered(request)
+                    body = await self._answered(asked, _credentials(request))
             except TimeoutError:
                 raise status_error(504, f"there was no answer within {self._given_s:g} s") from None
             finally:
@@ -88,11 +89,11 @@ class Playground:
             return web.Response(body=encode(failure.body()), status=failure.status, headers=DATA)
         return web.Response(body=body, headers=DATA)
 
-    async def _answered(self, request: web.Request) -> bytes:
-        asked = _read(await _body(request))
+    async def _answered(self, given: bytes, credentials: Sequence[tuple[str, str]]) -> bytes:
+        asked = _read(given)
         allowed.check(asked.method, asked.path)
         body, content_type = _sent(asked.body)
-        headers = [("Host", "localhost"), ("Accept", "application/json"), *_credentials(request)]
+        headers = [("Host", "localhost"), ("Accept", "application/json"), *credentials]
         if body:
             headers.append(("Content-Type", content_type))
         key = await self._key() if allowed.is_search(asked.path) else None

@@ -1,19 +1,19 @@
 """Asks all systems all queries: first for what is measured, then one at a time for how long it takes."""
 
-import asyncio
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.answers import Answer
 from rerank_proxy.relevance.index_state import IndexState
-from rerank_proxy.relevance.journal import Answer, Journal, key_of
+from rerank_proxy.relevance.journal import Journal, key_of
 from rerank_proxy.relevance.judgments import Query
 from rerank_proxy.relevance.searching import Found, RefusedError, Searcher
 from rerank_proxy.relevance.systems import System
 from rerank_proxy.relevance.templates import rerankers_in
+from rerank_proxy.relevance.workers import work_on
 
 IN_A_ROW: Final = 5
 """After so many failures in a row a system is not asked any more."""
@@ -68,7 +68,7 @@ class Asking:
     """
 
     searcher: Searcher
-    journal: Journal
+    journal: Journal[Answer]
     index: str
     state: IndexState
     depth: int
@@ -84,14 +84,13 @@ class Asking:
             UnreachableError: The server is not there any more. What was answered is kept.
         """
         asked = {system.name: Asked() for system in systems}
-        work = iter([(system, query) for query in queries for system in systems])
 
-        async def worker() -> None:
-            for system, query in work:
-                await self._one(system, query, asked[system.name])
-                done()
+        async def one(of: tuple[System, Query]) -> None:
+            system, query = of
+            await self._one(system, query, asked[system.name])
+            done()
 
-        await _together([worker() for _ in range(self.concurrency)])
+        await work_on([(each, query) for query in queries for each in systems], one, self.concurrency)
         return asked
 
     async def time(
@@ -124,7 +123,7 @@ class Asking:
         if _skipped(found) is None and found.attempts == 1:
             answer = Answer((), found.took_ms, found.x_rerank)
             asked.timed.append(answer)
-            self.journal.add(key, answer, system=system.name, query=query.id, timed=True)
+            self.journal.add(key, answer, system=system.name, query=query.id, timed="alone")
 
     async def _one(self, system: System, query: Query, asked: Asked) -> None:
         key = self._key(system, query)
@@ -181,21 +180,3 @@ def _skipped(found: Found) -> str | None:
     """Return why a reranker of a search did not rerank; None if all did."""
     skipped = (each for each in found.rerankings if each.outcome == "skipped")
     return next((each.reason or "no reason is given" for each in skipped), None)
-
-
-async def _together(work: Sequence[Any]) -> None:
-    """Run work side by side; the first error ends all and is raised as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(each)
-    except* RelevanceError as errors:
-        raise next(_leaves(errors)) from None
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error

@@ -4,16 +4,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from rerank_proxy.relevance.asking import Asked, Asking, Done, for_timing
+from rerank_proxy.relevance.answers import answers_in
+from rerank_proxy.relevance.asking import Asked, Asking, for_timing
 from rerank_proxy.relevance.clicks import Clicked, ClickModel, judgments_of
-from rerank_proxy.relevance.endpoint_info import EndpointInfo, info_of
+from rerank_proxy.relevance.endpoints import EndpointInfo, info_of
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.index_state import IndexState, missing, state_of
-from rerank_proxy.relevance.journal import Journal
 from rerank_proxy.relevance.judging.provenance import models_of
 from rerank_proxy.relevance.judgments import Paired, Query, count_of, judged_documents, paired
+from rerank_proxy.relevance.progress import Progress, steps
 from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
 from rerank_proxy.relevance.results import Results, Unjudged, results_of
 from rerank_proxy.relevance.searching import Searcher
@@ -78,7 +78,8 @@ class Evaluation:
 
     Attributes:
         missing: Ids of judged documents that the index does not hold.
-        began, ended: Seconds since 1970.
+        took_s: How long it took.
+        ended: In seconds since 1970.
     """
 
     plan: Plan
@@ -87,15 +88,8 @@ class Evaluation:
     state: IndexState
     missing: Sequence[str]
     results: Results
-    began: float
+    took_s: float
     ended: float
-
-
-class Progress(Protocol):
-    """Is told how far an evaluation has come."""
-
-    def begin(self, what: str, number: int) -> Done:
-        """Say what is done now and how many steps it has; returns what is called for each."""
 
 
 def material_of(
@@ -141,10 +135,10 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
     Raises:
         RelevanceError: The server cannot be reached, or nothing can be compared. Answers so far are kept.
     """
-    began = time.time()
+    began = time.monotonic()
     endpoints = list(dict.fromkeys(each for system in plan.systems for each in system.endpoints()))
     queries = list(material.paired.queries.values())
-    with Journal(plan.directory, fresh=plan.fresh) as journal:
+    with answers_in(plan.directory, fresh=plan.fresh) as journal:
         async with searcher:
             state = await state_of(searcher, plan.index, endpoints)
             _refuse_judges(material, state)
@@ -156,12 +150,12 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
                     f"judgments are those of documents (_id), and there is no {absent[0]}"
                 )
             asking = Asking(searcher, journal, plan.index, state, plan.depth, plan.concurrency)
-            done = progress.begin("Searching", len(queries) * len(plan.systems))
+            done = steps(progress, "searching", len(queries) * len(plan.systems))
             asked = await asking.ask(plan.systems, queries, done)
             _check(asked, plan)
             timed = for_timing(queries, plan.timed)
             if timed:
-                done = progress.begin("Timing", len(timed) * len(plan.systems))
+                done = steps(progress, "timing", len(timed) * len(plan.systems))
                 await asking.time(plan.systems, timed, asked, done)
     results = results_of(
         plan.systems,
@@ -173,7 +167,8 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
         unjudged=plan.unjudged,
         seed=plan.seed,
     )
-    return Evaluation(plan, searcher.url, material, state, absent, results, began, time.time())
+    took_s = time.monotonic() - began
+    return Evaluation(plan, searcher.url, material, state, absent, results, took_s, time.time())
 
 
 def _refuse_judges(material: Material, state: IndexState) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+from rerank_proxy.relevance.endpoints import path_of
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.searching import RefusedError, Searcher
 
@@ -48,9 +49,7 @@ async def state_of(searcher: Searcher, index: str, endpoints: Collection[str]) -
         raise RelevanceError(f"index {index}: holds no documents")
     columns = "h=index,uuid,docs.count,docs.deleted&s=index"
     rows = await _shown(searcher, f"/_cat/indices/{name}?format=json&{columns}")
-    configured = {
-        each: await _shown(searcher, f"/_inference/rerank/{quote(each, safe='')}") for each in endpoints
-    }
+    configured = {each: await _shown(searcher, path_of(each)) for each in endpoints}
     version = info.get("version", {}).get("number", "unknown") if isinstance(info, dict) else "unknown"
     return IndexState(documents, str(version), [documents, rows], configured)
 

@@ -1,5 +1,6 @@
 """The lines of a text file, with their numbers: what is wrong with one names the file and the line."""
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -113,7 +114,8 @@ def lines_of(path: Path) -> Iterator[Line]:
     Raises:
         RelevanceError: The file cannot be read. Or a line is too long or not UTF-8, with its number.
     """
-    for number, data in enumerate(_read(path).split(b"\n"), 1):
+    for number, ended in enumerate(io.BytesIO(_read(path)), 1):
+        data = ended.removesuffix(b"\n")
         if len(data) > MAX_LINE:
             raise FormatError(path, number, f"is longer than {MAX_LINE} bytes")
         try:

@@ -5,12 +5,11 @@ The package is one of the extra `evaluate`, and is imported when it is needed.
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
-from rerank_proxy.relevance.errors import MissingExtraError, RelevanceError
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.judgments import Judgments, Run
-
-DEFAULT_MEASURES: Final = ("nDCG@10", "RR@10", "R@100")
 
 
 def checked(names: Iterable[str]) -> list[str]:
@@ -87,8 +86,7 @@ def _measure(name: str) -> Any:
 
 
 def _ir_measures() -> ModuleType:
-    try:
-        import ir_measures
-    except ImportError:
-        raise MissingExtraError("an evaluation", "evaluate") from None
+    need("evaluate", "an evaluation")
+    import ir_measures
+
     return ir_measures

@@ -10,8 +10,8 @@ from typing import Final, Literal
 
 import numpy as np
 
+from rerank_proxy.relevance.answers import Answer
 from rerank_proxy.relevance.asking import Asked
-from rerank_proxy.relevance.journal import Answer
 from rerank_proxy.relevance.judgments import Paired, Ranked
 from rerank_proxy.relevance.measures import means, values
 from rerank_proxy.relevance.statistics import Comparison, bootstrap_interval, compare

@@ -1,8 +1,8 @@
 """Searches of an evaluation: few at a time, patient with a busy server, exact about what went wrong."""
 
 import asyncio
-import email.utils
 import json
+import math
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from urllib.parse import quote
 import aiohttp
 
 from rerank_proxy.http.connection_faults import connection_fault
+from rerank_proxy.inference.remote.retries import retry_after
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judgments import Hit
 from rerank_proxy.relevance.x_rerank import Reranking, rerankings
@@ -89,6 +90,7 @@ class Searcher:
         patience_s: float = 120.0,
     ) -> None:
         self.url = url.rstrip("/")
+        self.concurrency = concurrency
         self._headers = {"Authorization": authorization} if authorization is not None else {}
         self._tls = tls
         self._turns = asyncio.Semaphore(concurrency)
@@ -151,14 +153,14 @@ class Searcher:
                 status, text, headers, took_ms = await self._exchange(method, path, body)
             if status not in BUSY:
                 break
-            wait_s = _retry_after_s(headers) or min(0.5 * 2 ** min(attempts - 1, 10), _LONGEST_WAIT_S)
+            wait_s = _wait_s(attempts, retry_after(headers, time.time()))
             if time.monotonic() + wait_s - began > self._patience_s:
                 break
             await asyncio.sleep(wait_s)
         if status >= 400:
             raise RefusedError(status, reason_of(text))
         try:
-            return json.loads(text), took_ms, headers.get("X-Rerank"), attempts
+            return json.loads(text), took_ms, _text(headers.get("X-Rerank")), attempts
         except (ValueError, RecursionError):
             raise UnreachableError(f"{self.url} answered, but not with JSON: is it Elasticsearch?") from None
 
@@ -209,8 +211,8 @@ def _hits(answer: Any) -> list[Hit]:
             )
         if answer.get("timed_out"):
             raise RefusedError(200, "the search timed out, and its hits are only some")
-        found = [Hit(hit["_id"], float(hit["_score"] or 0.0)) for hit in answer["hits"]["hits"]]
-    except (AttributeError, KeyError, TypeError, IndexError, ValueError):
+        found = [_hit(hit["_id"], float(hit["_score"] or 0.0)) for hit in answer["hits"]["hits"]]
+    except (AttributeError, KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError):
         raise RefusedError(200, "the answer is not that of a search") from None
     if len({hit.id for hit in found}) < len(found):
         raise RefusedError(
@@ -219,14 +221,24 @@ def _hits(answer: Any) -> list[Hit]:
     return found
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a server asks to wait, at most a minute."""
-    given = headers.get("Retry-After", "")
-    if given.isascii() and given.isdigit():
-        seconds = float(given)
-    else:
-        try:
-            seconds = email.utils.parsedate_to_datetime(given).timestamp() - time.time()
-        except (TypeError, ValueError):
-            return None
-    return min(max(seconds, 0.1), _LONGEST_WAIT_S)
+def _wait_s(attempts: int, asked_s: float | None) -> float:
+    """Return how long to wait: as long as a server asks, or else longer each time; at most a minute."""
+    wait_s = 0.5 * 2 ** min(attempts - 1, 10) if asked_s is None else max(asked_s, 0.1)
+    return min(wait_s, _LONGEST_WAIT_S)
+
+
+def _text(header: str | None) -> str | None:
+    """Return a header with all that UTF-8 cannot hold replaced."""
+    return None if header is None else header.encode("utf-8", "replace").decode()
+
+
+def _hit(name: Any, score: float) -> Hit:
+    """Return a hit that can be written to a file of JSON.
+
+    Raises:
+        ValueError: Its id is not text or holds half of a surrogate pair, or its score is not finite.
+    """
+    if not isinstance(name, str) or not math.isfinite(score):
+        raise ValueError(name, score)
+    name.encode()
+    return Hit(name, score)

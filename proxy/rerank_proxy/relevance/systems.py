@@ -113,7 +113,24 @@ def systems_of(wanted: Wanted) -> list[System]:
     names = [each.name for each in found]
     if double := next((name for name in names if names.count(name) > 1), None):
         raise RelevanceError(f"two systems are called {double}: name them, as in --system mine=FILE")
+    if unfit := next((name for name in names if not name.isprintable()), None):
+        raise RelevanceError(f"{unfit!r} cannot be shown as a name: give another one, as --system mine=FILE")
     return found
+
+
+def first_stage(spec: str | None, field: str) -> Template:
+    """Return the template of what a reranker stands above.
+
+    Args:
+        spec: `bm25:FIELD`, or the file of a template; None for `bm25` of the field.
+
+    Raises:
+        RelevanceError: It cannot be made, or has no retriever.
+    """
+    template = _template("first stage", spec or BM25, field)
+    if "retriever" not in template.body:
+        raise RelevanceError(f"{spec}: a first stage must have a retriever, which a reranker can stand above")
+    return template
 
 
 def depth_of(measures: Iterable[str], least: int = 10) -> int:
@@ -163,7 +180,7 @@ def _of_endpoints(endpoints: Mapping[str, str], wanted: Wanted) -> list[System]:
     if wanted.field is None:
         raise RelevanceError("which field is an endpoint to read? Give --field")
     fields = wanted.field.split(",")
-    first = _template("first stage", wanted.first_stage or f"{BM25}:{wanted.field}", wanted.field)
+    first = first_stage(wanted.first_stage, wanted.field)
     made = []
     for (label, endpoint), window in product(endpoints.items(), wanted.windows):
         name = label if len(wanted.windows) == 1 else f"{label}@{window}"

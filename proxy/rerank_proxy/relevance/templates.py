@@ -11,7 +11,7 @@ body that it becomes a part of. A text that is `{{window}}` alone becomes a numb
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,13 @@ _BODY_KEYS: Final = frozenset({"query", "retriever"})
 _SUFFIXES: Final = frozenset({".json", ".yaml", ".yml"})
 _MAX_BYTES: Final = 1 << 20
 _MAX_DEPTH: Final = 100
+_BEGINS: Final = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_ENDS: Final = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +55,16 @@ class Template:
 
     def names(self) -> set[str]:
         """Return the names between braces that are still to be filled."""
-        return set(_names(self.body))
+        return set(names_in(self.body))
 
     def fill(self, query: str) -> dict[str, Any]:
         """Return the body for a query."""
-        body: dict[str, Any] = _filled(self.body, {QUERY: query})
+        body: dict[str, Any] = filled(self.body, {QUERY: query})
         return body
 
     def with_values(self, name: str, values: Mapping[str, Any]) -> "Template":
         """Return the template with some of its names filled for every query, under another name."""
-        return Template(name, _filled(self.body, values))
+        return Template(name, filled(self.body, values))
 
 
 def template_of(name: str, body: Any) -> Template:
@@ -72,12 +79,14 @@ def template_of(name: str, body: Any) -> Template:
         raise RelevanceError(f"{name}: is more than {_MAX_DEPTH} levels deep")
     if len(body) == 1 and not body.keys() & _BODY_KEYS:
         body = {"retriever": body}
-    names = set(_names(body))
+    names = set(names_in(body))
     if QUERY not in names:
         raise RelevanceError(f"{name}: has no {{{{query}}}} in it, where the query is to stand")
     if unknown := sorted(names - set(_NAMES)):
         known = ", ".join(f"{{{{{each}}}}}" for each in _NAMES)
         raise RelevanceError(f"{name}: {{{{{unknown[0]}}}}} is not known: there are {known}")
+    if place := next(_places_of_names(body), None):
+        raise RelevanceError(f"{name}: {place} stands in place of a name: it can only be in a value")
     return Template(name, body)
 
 
@@ -104,16 +113,16 @@ def read_template(path: Path, name: str | None = None) -> Template:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        raise RelevanceError(f"{path}{where}: is not YAML that can be read") from None
+        form = "JSON" if path.suffix == ".json" else "YAML"
+        raise RelevanceError(f"{path}{where}: is not {form} that can be read") from None
     try:
-        made = template_of(name or path.stem, body)
-        json.dumps(body, allow_nan=False)
+        # In YAML names may be numbers, and the same as others in JSON.
+        return template_of(name or path.stem, json.loads(json.dumps(body, allow_nan=False)))
     except RelevanceError as error:
         raise RelevanceError(f"{path}: {error}") from None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         problem = "holds a value that JSON cannot, such as a date: put it in quotes"
         raise RelevanceError(f"{path}: {problem}") from None
-    return made
 
 
 def is_file(spec: str) -> bool:
@@ -146,12 +155,7 @@ def reranked(
         endpoint: The `inference_id`.
         field: What the model reads.
         options: Further members of the reranker, such as `chunk_rescorer`.
-
-    Raises:
-        RelevanceError: The other template has no retriever.
     """
-    if "retriever" not in first.body:
-        raise RelevanceError(f'{first.name}: a first stage must be a retriever, as {{"standard": …}}')
     reranker = {
         "retriever": first.body["retriever"],
         "inference_id": endpoint,
@@ -175,31 +179,51 @@ def rerankers_in(value: Any) -> list[Mapping[str, Any]]:
 
 def _yaml(path: Path, text: str) -> Any:
     """Parse YAML without aliases, of which few lines can make a body of any size."""
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-        raise RelevanceError(f"{path}: holds an alias (*name): write out what it stands for")
+    depth = 0
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            raise RelevanceError(f"{path}: holds an alias (*name): write out what it stands for")
+        depth += isinstance(token, _BEGINS) - isinstance(token, _ENDS)
+        if depth > _MAX_DEPTH:  # of which each level would take longer to read
+            raise RelevanceError(f"{path}: is more than {_MAX_DEPTH} levels deep")
     return yaml.safe_load(text)
 
 
-def _names(value: Any) -> Sequence[str]:
+def names_in(value: Any) -> Sequence[str]:
+    """Return the names between braces in the texts of a value."""
     if isinstance(value, str):
         return _PLACE.findall(value)
     if isinstance(value, Mapping):
-        return [name for inner in value.values() for name in _names(inner)]
+        return [name for inner in value.values() for name in names_in(inner)]
     if isinstance(value, list):
-        return [name for inner in value for name in _names(inner)]
+        return [name for inner in value for name in names_in(inner)]
     return []
 
 
-def _filled(value: Any, values: Mapping[str, Any]) -> Any:
+def _places_of_names(value: Any) -> Iterator[str]:
+    """Yield what stands between braces where nothing is filled: in the names of members."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from (place[0] for place in _PLACE.finditer(str(key)))
+            yield from _places_of_names(inner)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _places_of_names(each)
+
+
+def filled(value: Any, values: Mapping[str, Any]) -> Any:
+    """Return a value with some names between braces in its texts filled. What they are filled with is not
+    searched for further names.
+    """
     if isinstance(value, str):
         alone = _PLACE.fullmatch(value)
         if alone is not None and alone[1] in values:
             return values[alone[1]]
         return _PLACE.sub(lambda place: str(values.get(place[1], place[0])), value)
     if isinstance(value, Mapping):
-        return {key: _filled(inner, values) for key, inner in value.items()}
+        return {key: filled(inner, values) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_filled(inner, values) for inner in value]
+        return [filled(inner, values) for inner in value]
     return value
 
 

@@ -83,11 +83,10 @@ def _reranker(reranker: RecordedReranker, reads: Mapping[str, Seen]) -> dict[str
 
 
 def _docs(reranker: RecordedReranker, reads: Mapping[str, Seen]) -> list[dict[str, Any]]:
-    after = {(doc.index, doc.id): (place, doc) for place, doc in enumerate(reranker.ranked, 1)}
     chunks = _chunk_scores(reranker)
     docs = []
     for before, doc in enumerate(reranker.window, 1):
-        place, ranked = after.get((doc.index, doc.id), (None, None))
+        place, score = reranker.after.get((doc.index, doc.id), (None, None))
         docs.append(
             {
                 "id": doc.id,
@@ -95,8 +94,8 @@ def _docs(reranker: RecordedReranker, reads: Mapping[str, Seen]) -> list[dict[st
                 "before": before,
                 "first_score": _score(doc.first_score),
                 "after": place,
-                "score": None if ranked is None else _score(ranked.score),
-                "dropped": ranked is None and doc.text is not None and reranker.outcome is not None,
+                "score": _score(score),
+                "dropped": place is None and doc.text is not None and reranker.outcome is not None,
                 "text": None if doc.text is None else doc.text[:MAX_SHOWN],
                 "characters": None if doc.text is None else len(doc.text),
                 **_seen(reranker, doc, reads),
@@ -110,14 +109,12 @@ def _seen(reranker: RecordedReranker, doc: RankDoc, reads: Mapping[str, Seen]) -
     """Return what the model read of a document's text, or of its chunks."""
     if doc.text is None or reranker.outcome is None:
         return {"cut_at": None, "tokens": None, "cached": None}
-    parts = reranker.parts(doc)
-    seen = [reads.get(part, _NOTHING) for part in parts]
-    known = [reranker.known.get(part) for part in parts]
+    seen = [reads.get(part, _NOTHING) for part in reranker.parts(doc)]
     tokens = [each.tokens for each in seen]
     return {
         "cut_at": _end(reranker.spans(doc), seen, len(doc.text)),
         "tokens": sum(each for each in tokens if each is not None) if None not in tokens else None,
-        "cached": all(known) if None not in known else None,
+        "cached": reranker.cached[reranker.place(doc)],
     }
 
 

@@ -16,6 +16,7 @@ What is not known is null. `cut` says that something was left out for its size. 
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any, Final
 
 from rerank_proxy.observe import stages
@@ -35,6 +36,8 @@ MAX_DOCS: Final = 2000
 """Of all rerankers together."""
 MAX_CHARACTERS: Final = 16_000_000
 """Of the texts that are kept until the recording is asked for."""
+MAX_CHUNKS: Final = 20_000
+"""Of all documents together."""
 MAX_SHOWN: Final = 8000
 """Characters of one text that are shown."""
 
@@ -55,7 +58,7 @@ class Recording:
         self._began = clock()
         self._ended: float | None = None
         self._stages: list[dict[str, Any]] = []
-        self._docs = self._rerankers = 0
+        self._docs = self._rerankers = self._chunks = 0
         self.searches: dict[int, RecordedSearch] = {}
         self.cut = False
         self.characters = 0
@@ -119,6 +122,15 @@ class Recording:
         self.characters += size
         self.cut = self.cut or len(some) < len(window)
         return some
+
+    def kept_chunks(self, spans: Sequence[Sequence[Span]]) -> Sequence[Sequence[Span]]:
+        """Return the chunks that are kept, of documents in their order."""
+        for at, each in enumerate(spans):
+            if self._chunks + len(each) > MAX_CHUNKS:
+                self.cut = True
+                return spans[:at]
+            self._chunks += len(each)
+        return spans
 
     def add_reranker(self) -> bool:
         """Count one more reranker; return whether there are not too many."""
@@ -194,12 +206,14 @@ class RecordedSearch:
 class RecordedReranker:
     """Records one rank phase. It is a `stages.Recorder` of what is done for it.
 
+    While that runs, it may refer to all texts of the search. Afterwards it has those that are kept alone.
+
     Attributes:
         window: The documents that are kept, in the order before.
-        ranked: Those that stayed, in the order after.
-        chunks: The chunks of each text that was scored, in the order of texts; None: none was cut.
+        after: The place from 1, and the score, of those that stayed, by index and id.
+        chunks: The chunks of each text that is kept, in the order of texts; None: none was cut.
         values: The raw scores of all chunks.
-        known: Whether outputs were in a cache, by text or chunk.
+        cached: Whether all outputs were in a cache, of each text that is kept; None where that is not known.
         read: Finds out what the model reads; None where nothing can.
     """
 
@@ -209,7 +223,7 @@ class RecordedReranker:
         self.size = len(window)
         self.window = search.recording.kept(window)
         self._places = {id(doc): at for at, doc in enumerate(self.scored)}
-        self.ranked: Sequence[RankDoc] = ()
+        self.after: dict[tuple[str, str], tuple[int, float]] = {}
         self.outcome: Applied | None = None
         self.word = "failed"
         self.model: str | None = None
@@ -217,7 +231,8 @@ class RecordedReranker:
         self.reason: str | None = None
         self.chunks: Sequence[Sequence[Span]] | None = None
         self.values: Sequence[float] = ()
-        self.known: dict[str, bool] = {}
+        self.cached: Sequence[bool | None] = ()
+        self._known: dict[str, bool] = {}
         self.read: Read | None = None
 
     def stage(self, stage: Stage, began: float, ended: float, label: str | None) -> None:
@@ -226,10 +241,15 @@ class RecordedReranker:
     def chunked(self, spans: Sequence[Sequence[Span]], values: Sequence[float]) -> None:
         if self.chunks is not None:  # those were chunks of these, so that what was read of these is not known
             self.read = None
-        self.chunks, self.values = spans, values
+        texts = self.scored
+        kept = self._search.recording.kept_chunks(spans[: len(texts)])
+        if len(kept) < len(texts):
+            first_left_out = texts[len(kept)]
+            self.window = [*takewhile(lambda doc: doc is not first_left_out, self.window)]
+        self.chunks, self.values = kept, values[: sum(map(len, kept))]
 
     def looked_up(self, texts: Sequence[str], known: Sequence[bool]) -> None:
-        self.known.update(zip(texts, known, strict=True))
+        self._known.update(zip(texts, known, strict=True))
 
     def read_by(self, read: Read) -> None:
         self.read = read
@@ -239,9 +259,13 @@ class RecordedReranker:
         """The documents that are kept and have a text."""
         return [doc for doc in self.window if doc.text is not None]
 
+    def place(self, doc: RankDoc) -> int:
+        """Return which of those a document is, from 0."""
+        return self._places[id(doc)]
+
     def spans(self, doc: RankDoc) -> Sequence[Span] | None:
         """Return the chunks of a document that has a text; None if it was scored as a whole."""
-        return None if self.chunks is None else self.chunks[self._places[id(doc)]]
+        return None if self.chunks is None else self.chunks[self.place(doc)]
 
     def parts(self, doc: RankDoc) -> list[str]:
         """Return the texts that were scored for a document that has one: its own, or its chunks."""
@@ -254,8 +278,9 @@ class RecordedReranker:
 
     def applied(self, outcome: Applied, ranked: Sequence[RankDoc]) -> None:
         """Record the order that a window was brought into, without what `min_score` drops."""
-        self.word, self.outcome, self.ranked = outcome.word, outcome, ranked
-        self._search.add(self)
+        self.word, self.outcome = outcome.word, outcome
+        self.cached = [self._is_cached(doc) for doc in self.scored]
+        self._end(ranked)
 
     def failed(self, reason: str, ranked: Sequence[RankDoc] | None) -> None:
         """Record that there are no scores.
@@ -265,7 +290,20 @@ class RecordedReranker:
         """
         self.reason = reason
         if ranked is not None:
-            self.word, self.ranked = "skipped", ranked
+            self.word = "skipped"
+        self._end(ranked or ())
+
+    def _is_cached(self, doc: RankDoc) -> bool | None:
+        known = [self._known.get(part) for part in self.parts(doc)]
+        return None if None in known else all(known)
+
+    def _end(self, ranked: Sequence[RankDoc]) -> None:
+        """Let go of all texts that are not kept, and add this to its search."""
+        self._known.clear()
+        kept = {(doc.index, doc.id) for doc in self.window}
+        for place, doc in enumerate(ranked, 1):
+            if (doc.index, doc.id) in kept:
+                self.after[doc.index, doc.id] = place, doc.score
         self._search.add(self)
 
 

@@ -1,8 +1,11 @@
 """Keys of recordings: who has one gets one recording, once, and there are never many."""
 
 import json
-from typing import Any
+import tracemalloc
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +13,18 @@ from hypothesis import strategies as st
 from rerank_proxy.app import recordings
 from rerank_proxy.app.recordings import KEPT_S, MOST, Recordings
 from rerank_proxy.engine import Engine
+from rerank_proxy.observe.outcome import Applied
 from rerank_proxy.search.ranks.ranking import RankDoc
-from rerank_proxy.search.recording import MAX_CHARACTERS, MAX_DOCS, MAX_STAGES, Recording
+from rerank_proxy.search.recorded import written
+from rerank_proxy.search.recording import (
+    MAX_CHARACTERS,
+    MAX_CHUNKS,
+    MAX_DOCS,
+    MAX_STAGES,
+    RecordedReranker,
+    Recording,
+)
+from rerank_proxy.search.retrievers.ports import Reranking
 from rerank_proxy.settings import EngineSettings
 from tests.support.app_control import control_app
 from tests.support.examples import examples
@@ -100,6 +113,65 @@ def test_one_holds_no_more_than_it_may(windows: list[tuple[int, int]]) -> None:
     assert sum(len(each) for each, _ in kept) <= MAX_DOCS
     assert recording.characters <= MAX_CHARACTERS
     assert recording.cut == any(len(each) < given for each, given in kept)
+
+
+RERANKER = cast(
+    "Reranking",
+    SimpleNamespace(inference_id="e", inference_text="q", field="f", rank_window_size=10_000),
+)
+
+
+def reranked(recording: Recording, window: list[RankDoc], chunks: int = 0) -> RecordedReranker:
+    """Record that a window was brought into the opposite order, perhaps by chunks of its texts."""
+    search = recording.search(0)
+    assert search is not None
+    made = search.reranker(RERANKER, window)
+    texts = [doc.text or "" for doc in window]
+    scored = [text[at:] for text in texts for at in range(chunks)] or texts
+    made.looked_up(scored, [True] * len(scored))
+    if chunks:
+        spans = [[(at, len(text)) for at in range(chunks)] for text in texts]
+        made.chunked(spans, [1.0] * len(scored))
+    outcome = Applied("e", "m", len(window), len(window), len(window), 0, 1.0, "f", True)
+    made.applied(outcome, [doc.scored(1.0 / (doc.place + 1)) for doc in reversed(window)])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("number", "characters", "chunks"), [(10_000, 1_000, 0), (3000, 400, 3), (10, 9**6, 2)]
+)
+def test_a_recording_keeps_no_text_of_what_it_leaves_out(
+    number: int, characters: int, chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large window is in memory while it is searched, and not for as long as the key is good."""
+    monkeypatch.setattr("rerank_proxy.search.recording.MAX_CHARACTERS", 2_000_000)
+    recording = Recording()
+    tracemalloc.start()
+    try:
+        window = [RankDoc("i", str(at), at, text=f"{at} ".ljust(characters)) for at in range(number)]
+        reranked(recording, window, chunks)
+        del window
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert recording.cut
+    assert held < recording.characters + 1000 * (MAX_DOCS + 200)
+
+
+async def test_chunks_are_bounded_by_leaving_out_the_last_documents() -> None:
+    recording = Recording()
+    kept = reranked(recording, docs(300, 200), chunks=100)
+    assert recording.cut
+    assert len(kept.window) == MAX_CHUNKS // 100
+    (search,) = json.loads(await written(recording))["searches"]
+    (reranker,) = search["rerankers"]
+    assert reranker["window"] == 300
+    shown = reranker["docs"]
+    assert [len(doc["chunks"]) for doc in shown] == [100] * 200
+    assert [(doc["before"], doc["after"], doc["cached"]) for doc in shown[:2]] == [
+        (1, 300, True),
+        (2, 299, True),
+    ]
 
 
 def test_stages_are_bounded_and_none_comes_after_the_end() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +213,27 @@ async def test_many_searches_keep_no_probe_out(tmp_path: Path) -> None:
         gate.open.set()
         assert [status for status, _ in await asyncio.gather(*asking)] == [200] * playground.MOST
         assert (await pages.ask(*SEARCH))[0] == 200
+
+
+async def test_bodies_that_do_not_come_keep_no_search_out(tmp_path: Path) -> None:
+    serve, requests = answering(ANSWER)
+    head = "\r\n".join(
+        [
+            f"POST {REQUEST} HTTP/1.1",
+            "Host: localhost",
+            *(f"{name}: {value}" for name, value in JSON.items()),
+            "Content-Length: 9",
+            "",
+            "{",
+        ]
+    )
+    async with served(tmp_path, serve) as pages, AsyncExitStack() as stack:
+        for _ in range(playground.MOST + 1):
+            slow = await stack.enter_async_context(connect(pages.port))
+            await slow.send(head.encode())
+        assert (await pages.get("/live")).status == 200  # those before have been read by now
+        assert (await pages.ask(*SEARCH))[0] == 200
+    assert len(requests) == 1
 
 
 async def test_an_answer_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from rerank_proxy.relevance.asking import IN_A_ROW, Done
+from rerank_proxy.relevance.answers import FILE
+from rerank_proxy.relevance.asking import IN_A_ROW
 from rerank_proxy.relevance.clicks import ClickModel
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation, Plan, evaluate, material_of
-from rerank_proxy.relevance.journal import FILE
 from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.words import notes_of
 from rerank_proxy.relevance.searching import RefusedError, Searcher, UnreachableError
 from rerank_proxy.relevance.systems import Wanted, systems_of
 from tests.support.judged_index import JudgedIndex, judged_index, refused
+from tests.support.quiet import quiet
 
 QUERIES = [
     f"a {word} film" for word in ("murderer", "boxer", "dog", "heist", "detective", "people", "way", "two")
@@ -30,11 +31,6 @@ SKIPPED = "skipped; endpoint=e; reason=status_exception"
 
 def is_reranked(body: dict[str, Any]) -> bool:
     return "text_similarity_reranker" in body["retriever"]
-
-
-class Silent:
-    def begin(self, what: str, number: int) -> Done:
-        return lambda: None
 
 
 @pytest.fixture
@@ -60,7 +56,7 @@ class Laboratory:
         systems = systems_of(Wanted(["bm25:plot"], ["e"], "plot", windows))
         values = {"concurrency": 1, "timed": 0, "cold": False, "fresh": False, "seed": 1, **changes}
         plan = Plan("films", systems, ["nDCG@10"], "bm25", self.directory / "out", **values)
-        return await evaluate(plan, material, Searcher(self.index.url, patience_s=30), Silent())
+        return await evaluate(plan, material, Searcher(self.index.url, patience_s=30), quiet)
 
 
 @pytest.fixture
@@ -254,11 +250,12 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
     await laboratory.run()
     file = laboratory.directory / "out" / FILE
     lines = file.read_bytes().split(b"\n")
-    file.write_bytes(b"\n".join([*lines[:2], b"{}", *lines[2:]]))
-    with pytest.raises(RelevanceError, match="line 3: is damaged: remove the line, or give --fresh"):
-        await laboratory.run()
+    for damaged in (b"{}", b"[" * 100_000, lines[1].replace(b'"hits":[[', b'"hits":[[[')):
+        file.write_bytes(b"\n".join([*lines[:2], damaged, *lines[2:]]))
+        with pytest.raises(RelevanceError, match=r"line 3: .*; remove the line, or give --fresh"):
+            await laboratory.run()
     file.write_bytes(b"{}\n")
-    with pytest.raises(RelevanceError, match="is not a file of this command"):
+    with pytest.raises(RelevanceError, match=r"line 1: .*, or give --fresh"):
         await laboratory.run()
     await laboratory.run(fresh=True)
 
@@ -273,6 +270,10 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
         ({"timed_out": True, "hits": {"hits": []}}, "the search timed out"),
         ({"hits": {"hits": [{"_id": "1", "_score": 1}] * 2}}, "two hits have the same id"),
         ({"hits": {}}, "the answer is not that of a search"),
+        ({"hits": {"hits": [{"_id": "\ud800", "_score": 1}]}}, "the answer is not that of a search"),
+        ({"hits": {"hits": [{"_id": "1", "_score": "NaN"}]}}, "the answer is not that of a search"),
+        ({"hits": {"hits": [{"_id": ["1"], "_score": 1}]}}, "the answer is not that of a search"),
+        ({"hits": {"hits": [{"_id": "1", "_score": 10**400}]}}, "the answer is not that of a search"),
         ([], "the answer is not that of a search"),
     ],
 )
@@ -308,7 +309,7 @@ async def test_judgments_made_of_clicks_say_how(laboratory: Laboratory) -> None:
         fresh=False,
         seed=1,
     )
-    made = await evaluate(plan, material, Searcher(laboratory.index.url), Silent())
+    made = await evaluate(plan, material, Searcher(laboratory.index.url), quiet)
     notes = " ".join(notes_of(made))
     assert "The judgments were made of 8 clicks. Each counts position^0.5 (at most 10)" in notes
     assert "Clicks cannot tell whether a document that was never shown is good" in notes

@@ -11,6 +11,7 @@ import pytest
 
 from rerank_proxy.relevance.evaluation import Evaluation
 from rerank_proxy.relevance.report.document import document_of
+from rerank_proxy.relevance.report.drawing import drawn
 from rerank_proxy.relevance.report.markdown import markdown_of
 from rerank_proxy.relevance.report.page import page_of
 from rerank_proxy.relevance.report.plots import plots_of
@@ -134,6 +135,21 @@ def test_one_system_alone_is_measured_and_compared_with_nothing() -> None:
     alone = page(evaluation(endpoints=(), windows=(10,)))
     assert not alone.all("svg")
     assert "bm25: nDCG@10" in alone.words
+
+
+@pytest.mark.parametrize("name", ["$a^$", "_x", "</text><script>", "--> ]]>", "x" * 300])
+def test_names_of_systems_are_text_in_plots(name: str) -> None:
+    plots = plots_of(evaluation(queries=3, first=name, endpoints=("$b_$", "_c"), windows=(10, 50)).results)
+    texts = {each.name: _texts(each.svg) for each in plots}
+    assert {drawn(name), "$b_$", "_c"} <= texts["windows"] & texts["costs"]
+
+
+def _texts(svg: str) -> set[str]:
+    return {
+        each.firstChild.data
+        for each in minidom.parseString(svg).getElementsByTagName("text")
+        if isinstance(each.firstChild, minidom.Text)
+    }
 
 
 def test_plots_are_drawn_the_same_each_time_and_are_xml(made: Evaluation) -> None:

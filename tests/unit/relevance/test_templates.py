@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.systems import Wanted, depth_of, systems_of
+from rerank_proxy.relevance.systems import Wanted, depth_of, first_stage, systems_of
 from rerank_proxy.relevance.templates import bm25, read_template, reranked, rerankers_in, template_of
 from tests.support.examples import examples
 
@@ -72,6 +72,15 @@ def test_a_search_body_or_a_retriever_alone(body: dict[str, Any], made: dict[str
             '{"query": {"match": {"{{query}}": "{{qurey}}", "a": "{{query}}"}}}',
             "{{qurey}} is not known",
         ),
+        ("a.json", '{"query": {"{{query}}": "{{query}}"}}', "{{query}} stands in place of a name"),
+        (
+            "a.json",
+            '{"query": {"match": {"a": "{{query}}"}}, "size": ' + "9" * 5000 + "}",
+            "is not JSON that",
+        ),
+        ("a.yaml", "[" * 30_000, "levels deep"),
+        ("a.yaml", "- " * 30_000, "levels deep"),
+        ("a.yaml", "null: '{{query}}'\n'null': 3", "has no {{query}}"),
         ("a.yaml", "query: [", "a.yaml, line 1: is not YAML"),
         ("a.yaml", "a: &x [1]\nquery: {match: {a: '{{query}}', b: *x}}", "holds an alias"),
         ("a.yaml", "query: {match: {a: '{{query}}', b: 2020-01-01}}", "such as a date: put it in quotes"),
@@ -104,8 +113,14 @@ def test_a_reranker_above_any_retriever() -> None:
     (reranker,) = rerankers_in(template.fill("crime"))
     assert reranker["retriever"] == {"standard": {"query": {"match": {"plot": "crime"}}}}
     assert (reranker["rank_window_size"], reranker["chunk_rescorer"]) == (20, {"size": 2})
-    with pytest.raises(RelevanceError, match="a first stage must be a retriever"):
-        reranked(template_of("x", {"query": MATCH}), "mine", endpoint="e", field="plot", window=20)
+
+
+def test_a_first_stage_has_a_retriever(tmp_path: Path) -> None:
+    assert first_stage(None, "plot").body == first_stage("bm25:plot", "title").body == bm25("plot").body
+    file = tmp_path / "query.json"
+    file.write_text(json.dumps({"query": MATCH}))
+    with pytest.raises(RelevanceError, match="a first stage must have a retriever"):
+        first_stage(str(file), "plot")
 
 
 def test_systems_of_a_command_line(tmp_path: Path) -> None:
@@ -128,6 +143,7 @@ def test_systems_of_a_command_line(tmp_path: Path) -> None:
         (Wanted([], ["e"]), "which field is an endpoint to read? Give --field"),
         (Wanted(["bm25:a", "bm25:b"]), "two systems are called bm25"),
         (Wanted(["elser"]), "is neither bm25:FIELD nor a file"),
+        (Wanted(["a\x1b[2J=bm25:a"]), r"'a\x1b[2J' cannot be shown as a name"),
         (Wanted(["=x"]), "expected NAME=SYSTEM"),
         (Wanted(["bm25:a,,b"]), "expected the name of a field"),
         (Wanted(["bm25:a"], [], "a", tuple(range(1, 200))), None),

@@ -50,6 +50,6 @@ def grades_of(acts: Iterable[Act]) -> dict[tuple[str, str], int | None]:
     return grades
 
 
-def scores_of(acts: Iterable[Act]) -> dict[tuple[str, str], float]:
+def scored(acts: Iterable[Act]) -> dict[tuple[str, str], float]:
     """Return the last score of each document."""
     return {act.pair: act.score for act in acts if act.score is not None}

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from rerank_proxy.relevance.growing import LineFile
 from rerank_proxy.relevance.judging.acts import Act, grades_of, now
 from rerank_proxy.relevance.judging.agreement import Conflict, agreement, conflicts
-from rerank_proxy.relevance.judging.growing import LineFile
 from rerank_proxy.relevance.judging.pool import Pooled, shuffled
 from rerank_proxy.relevance.judging.texts import Document, Texts
 from rerank_proxy.relevance.judging.workspace import Workspace, person_grades

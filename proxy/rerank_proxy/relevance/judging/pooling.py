@@ -1,25 +1,17 @@
 """Make the pool of a judging: every system is asked every query, a few searches at a time."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.judging.growing import LineFile
+from rerank_proxy.relevance.growing import LineFile
 from rerank_proxy.relevance.judging.pool import Pooled, pooled
-from rerank_proxy.relevance.judging.workers import work_on
 from rerank_proxy.relevance.judging.workspace import Workspace
 from rerank_proxy.relevance.judgments import Query
+from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.searching import RefusedError, Searcher
 from rerank_proxy.relevance.systems import System
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the pool is: queries that are done, of all."""
-
-    done: int
-    queries: int
+from rerank_proxy.relevance.workers import work_on
 
 
 async def make_pool(
@@ -27,14 +19,13 @@ async def make_pool(
     queries: Mapping[str, Query],
     systems: Sequence[System],
     searcher: Searcher,
-    say: Callable[[Progress], None],
+    progress: Progress,
     workers: int,
 ) -> None:
     """Pool the queries that are not pooled yet. Each is kept as soon as all systems have answered it, so that
     what is interrupted goes on where it was.
 
     Args:
-        say: Called at the beginning and after each query.
         workers: How many queries are under way at once.
 
     Raises:
@@ -43,13 +34,13 @@ async def make_pool(
     """
     with workspace.pool_file() as file:
         missing = _missing(workspace, queries, file)
-        say(Progress(len(file.lines), len(queries)))
+        progress("pooling", len(file.lines), len(queries))
 
         async def pool(query: Query) -> None:
             made = await _pooled(workspace, query, systems, searcher)
             async with turn:
                 await asyncio.to_thread(file.add, [made])
-            say(Progress(len(file.lines), len(queries)))
+            progress("pooling", len(file.lines), len(queries))
 
         turn = asyncio.Lock()
         await work_on(missing, pool, workers)

@@ -19,9 +19,9 @@ import msgspec
 
 from rerank_proxy.files import atomic, regular
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.judging.acts import Act, grades_of, scores_of
+from rerank_proxy.relevance.growing import LineFile, read_lines
+from rerank_proxy.relevance.judging.acts import Act, grades_of, scored
 from rerank_proxy.relevance.judging.grading import Grading, InvalidGradingError
-from rerank_proxy.relevance.judging.growing import LineFile, read_lines
 from rerank_proxy.relevance.judging.pool import Pooled, dealt
 
 Pair = tuple[str, str]
@@ -220,7 +220,7 @@ class Workspace:
     def _machine(self, name: str) -> tuple[Machine, dict[Pair, int]]:
         machine = self.machine(name)
         assert machine is not None  # its file was listed
-        scores = scores_of(read_lines(self.path / "endpoints" / f"{name}.jsonl", Act))
+        scores = scored(read_lines(self.path / "endpoints" / f"{name}.jsonl", Act))
         return machine, machine.grading.grades(scores)
 
     def _acts(self, file: Path) -> list[Act]:

@@ -36,7 +36,7 @@ def _made(evaluation: Evaluation) -> dict[str, Any]:
     plan = evaluation.plan
     return {
         "at": datetime.fromtimestamp(evaluation.ended, UTC).isoformat(timespec="seconds"),
-        "took_s": round(evaluation.ended - evaluation.began, 1),
+        "took_s": round(evaluation.took_s, 1),
         "url": evaluation.url,
         "index": plan.index,
         "documents": evaluation.state.documents,

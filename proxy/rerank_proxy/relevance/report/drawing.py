@@ -23,6 +23,7 @@ FAINT: Final = "#6a737d"
 RULE: Final = "#d8dee4"
 PAPER: Final = "#ffffff"
 
+_LONGEST: Final = 40
 _VARIABLES: Final = {INK: "--ink", FAINT: "--faint", RULE: "--rule", PAPER: "--paper"}
 _STYLE: Final[dict[Any, Any]] = {
     "axes.axisbelow": True,
@@ -52,6 +53,7 @@ _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "rerank-proxy",
     "text.color": INK,
+    "text.parse_math": False,  # names of systems may have dollar signs
     "xtick.color": FAINT,
     "xtick.labelsize": 10.5,
     "ytick.color": FAINT,
@@ -103,7 +105,20 @@ def marks(number: int) -> list[tuple[str, str]]:
     return [(COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]) for at in range(number)]
 
 
+def drawn(name: str) -> str:
+    """Return a name as it stands in a plot, of which a long one would leave no room for anything else."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-(_LONGEST // 2) :]}"
+
+
 def legend(axes: Axes, names: Sequence[str]) -> None:
     """Put a legend below the axes, in as many rows as its names need."""
-    columns = max(1, min(len(names), 72 // max(1, max(map(len, names)) + 6)))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns, handlelength=2.2)
+    columns = max(1, min(len(names), 72 // max(1, min(_LONGEST, max(map(len, names))) + 6)))
+    lines = {str(line.get_label()): line for line in axes.lines}
+    axes.legend(
+        [lines[name] for name in names],  # of itself it has no names that begin with an underscore
+        [drawn(name) for name in names],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.16),
+        ncols=columns,
+        handlelength=2.2,
+    )

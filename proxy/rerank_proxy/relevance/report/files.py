@@ -7,20 +7,8 @@ from typing import Any
 
 from rerank_proxy.files.atomic import replace
 from rerank_proxy.files.regular import UnfitFileError
-from rerank_proxy.relevance.errors import MissingExtraError, RelevanceError
+from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation
-
-
-def check_packages() -> None:
-    """Check that what draws and writes a report is installed, before hours are spent on what it shows.
-
-    Raises:
-        RelevanceError: It is not.
-    """
-    from importlib.util import find_spec
-
-    if not all(map(find_spec, ("ir_measures", "jinja2", "matplotlib"))):
-        raise MissingExtraError("an evaluation", "evaluate")
 
 
 def write_report(evaluation: Evaluation, document: Mapping[str, Any], directory: Path) -> list[Path]:

@@ -9,7 +9,17 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from rerank_proxy.relevance.curves import Curve, curves_of
 from rerank_proxy.relevance.report.changed import differences_of
-from rerank_proxy.relevance.report.drawing import COLOURS, FAINT, INK, PAPER, legend, marks, plot, svg_of
+from rerank_proxy.relevance.report.drawing import (
+    COLOURS,
+    FAINT,
+    INK,
+    PAPER,
+    drawn,
+    legend,
+    marks,
+    plot,
+    svg_of,
+)
 from rerank_proxy.relevance.report.tables import MINUS, number, signed, title
 from rerank_proxy.relevance.results import Result, Results
 from rerank_proxy.relevance.statistics import Comparison
@@ -66,14 +76,14 @@ def differences(results: Results) -> Plot:
         axes.axvline(0, color=_BASE, linewidth=1.2)
         for place, each in enumerate(shown):
             _interval(axes, place, each.comparisons[results.first])
-        axes.set_yticks(range(len(shown)), [each.system.name for each in shown])
+        axes.set_yticks(range(len(shown)), [drawn(each.system.name) for each in shown])
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
-        axes.set_xlabel(f"difference of {measure} to {base}: better to the right")
+        axes.set_xlabel(f"difference of {measure} to {drawn(base)}: better to the right")
         svg = svg_of(figure, "differences", f"Difference of {measure} to {base}, by system")
     parts = [f"{each.system.name} {signed(each.comparisons[results.first].difference)}" for each in shown]
     caption = (

@@ -15,8 +15,8 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MarginMSELoss, MultipleNegativesRankingLoss
 
+from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.training.bases import digest_of
-from rerank_proxy.relevance.training.collecting import Progress
 from rerank_proxy.relevance.training.examples import contrasts, margins, titled
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.networks import BiEncoder, averaged, weights_of

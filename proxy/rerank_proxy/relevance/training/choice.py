@@ -12,6 +12,8 @@ LEAST_QUERIES: Final = 20
 """Fewer judged queries cannot show that anything is better, whatever is trained."""
 _FOR_A_HEAD: Final = 100
 _FOR_A_BI_ENCODER: Final = 400
+_TITLES: Final = 1000
+"""Titles that make up for judgments that a bi-encoder would take."""
 _FOR_A_CROSS_ENCODER: Final = 5000
 """Pairs of query and relevant document, or of query and document with a teacher's score."""
 _NEEDS: Final[dict[Recipe, int]] = {
@@ -32,6 +34,7 @@ class Amount:
         scored: Pairs of query and document with a teacher's score.
         base: The kind of the base model: `bi-encoder` or `cross-encoder`; None if there is none.
         accelerated: True if there is a GPU.
+        titles: Documents whose titles can be learned from.
     """
 
     queries: int
@@ -39,6 +42,7 @@ class Amount:
     scored: int
     base: Literal["bi-encoder", "cross-encoder"] | None
     accelerated: bool
+    titles: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,10 @@ def _automatic(amount: Amount) -> Choice:
                 f"{has}: a cross-encoder takes {_FOR_A_CROSS_ENCODER} pairs, or so many of a --teacher",
             )
         return Choice("cross-encoder", f"{has}, {pairs} pairs: enough for a cross-encoder")
+    if amount.titles >= _TITLES and amount.queries < _FOR_A_BI_ENCODER:
+        return Choice(
+            "bi-encoder", f"{has}, and {amount.titles} titles: enough for all weights of a bi-encoder"
+        )
     if amount.queries < _FOR_A_BI_ENCODER:
         return Choice(
             "head", f"{has}: enough for a layer above the bi-encoder, and too few for all of its weights"

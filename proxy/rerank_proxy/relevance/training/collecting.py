@@ -4,30 +4,28 @@ Everything is asked a few requests at a time. Scores of endpoints are kept in a 
 money and time: a run that was stopped asks for none of them again.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
+from rerank_proxy.relevance.endpoints import scores_of
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.journal import Entry, Journal, key_of
 from rerank_proxy.relevance.judgments import Judgments, Query, Ranked
+from rerank_proxy.relevance.progress import Progress, steps
 from rerank_proxy.relevance.searching import RefusedError, Searcher
 from rerank_proxy.relevance.templates import Template
-from rerank_proxy.relevance.training.kept_scores import KeptScores, key_of
 from rerank_proxy.relevance.training.material import Material
+from rerank_proxy.relevance.workers import work_on
 
 MAX_TEXT: Final = 20_000
 """Characters of a text that are kept: more than small models read."""
+_I = TypeVar("_I")
 _T = TypeVar("_T")
 _BATCH: Final = 200
 _INPUTS: Final = 50
 """Texts of one call of an endpoint: below what vendors allow."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is done, how much of it is finished, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ async def collect(
         )
     material = Material(queries, judgments, first, texts)
     scores = {}
-    with KeptScores(journal) as kept:
+    with Journal(journal, Entry[list[float]], f"{journal}: another training is using it") as kept:
         for endpoint in {asked.base, asked.teacher} - {None}:
             scores[endpoint] = await _scores(searcher, str(endpoint), material, kept, progress)
     return replace(
@@ -108,7 +106,7 @@ async def _windows(
             titles.update(_texts(found.answer, asked.title))
         return found.hits
 
-    windows = await _each("searching", [partial(window, each) for each in queries.values()], progress)
+    windows = await _each("searching", queries.values(), window, searcher, progress)
     return dict(zip(queries, windows, strict=True)), texts, titles
 
 
@@ -121,13 +119,13 @@ async def _texts_of(
 
     parts = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
     found: dict[str, str] = {}
-    for each in await _each("reading judged texts", [partial(batch, part) for part in parts], progress):
+    for each in await _each("reading judged texts", parts, batch, searcher, progress):
         found.update(each)
     return found
 
 
 async def _scores(
-    searcher: Searcher, endpoint: str, material: Material, kept: KeptScores, progress: Progress
+    searcher: Searcher, endpoint: str, material: Material, kept: Journal[list[float]], progress: Progress
 ) -> dict[str, dict[str, float]]:
     """Have an endpoint score the window of each query, and its relevant documents outside of the window."""
 
@@ -141,44 +139,41 @@ async def _scores(
             key = key_of(endpoint, query.text, texts)
             values = kept.get(key)
             if values is None:
-                values = await _call(searcher, endpoint, query.text, texts)
-                kept.add(key, values)
+                values = await _asked(searcher, endpoint, query.text, texts)
+                kept.add(key, values, endpoint=endpoint, query=query.id)
             scores.update(zip(part, values, strict=True))
         return scores
 
-    calls = [partial(of, each) for each in material.queries.values()]
-    return dict(zip(material.queries, await _each(f"scores of {endpoint}", calls, progress), strict=True))
+    scored = await _each(f"scores of {endpoint}", material.queries.values(), of, searcher, progress)
+    return dict(zip(material.queries, scored, strict=True))
 
 
-async def _call(searcher: Searcher, endpoint: str, query: str, texts: Sequence[str]) -> list[float]:
-    path = f"/_inference/rerank/{quote(endpoint, safe='')}"
+async def _asked(searcher: Searcher, endpoint: str, query: str, texts: Sequence[str]) -> list[float]:
     try:
-        answer = await searcher.post(path, {"query": query, "input": [*texts], "top_n": len(texts)})
-        scores = {int(each["index"]): float(each["relevance_score"]) for each in answer["rerank"]}
-        return [scores[place] for place in range(len(texts))]
+        return await scores_of(searcher, endpoint, query, texts)
     except RefusedError as refused:
         raise RelevanceError(f"endpoint {endpoint}: {refused}") from None
-    except (KeyError, TypeError, ValueError):
-        raise RelevanceError(f"endpoint {endpoint}: did not score every text that it was given") from None
 
 
-async def _each(what: str, calls: Sequence[Callable[[], Awaitable[_T]]], progress: Progress) -> list[_T]:
-    """Await all calls, of which the searcher lets few run at once, and end the others when one fails."""
-    done = 0
+async def _each(
+    what: str,
+    items: Iterable[_I],
+    call: Callable[[_I], Awaitable[_T]],
+    searcher: Searcher,
+    progress: Progress,
+) -> list[_T]:
+    """Await a call for each item, as many at a time as the searcher sends; the first that fails ends all."""
+    places = list(enumerate(items))
+    found: dict[int, _T] = {}
 
-    async def one(call: Callable[[], Awaitable[_T]]) -> _T:
-        nonlocal done
-        value = await call()
-        done += 1
-        progress(what, done, len(calls))
-        return value
+    async def one(each: tuple[int, _I]) -> None:
+        place, item = each
+        found[place] = await call(item)
+        step()
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(call)) for call in calls]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
+    step = steps(progress, what, len(places))
+    await work_on(places, one, searcher.concurrency)
+    return [found[place] for place, _ in places]
 
 
 def _texts(answer: Mapping[str, Any], field: str) -> dict[str, str]:

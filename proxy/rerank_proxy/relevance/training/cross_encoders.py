@@ -14,8 +14,8 @@ from datasets import Dataset
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import LambdaLoss, MarginMSELoss
 
+from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.training.bases import digest_of, kind_of
-from rerank_proxy.relevance.training.collecting import Progress
 from rerank_proxy.relevance.training.examples import lists, margins, spread
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.networks import (

@@ -11,7 +11,7 @@ import numpy as np
 
 from rerank_proxy.relevance.judgments import Ranked
 from rerank_proxy.relevance.measures import means, values
-from rerank_proxy.relevance.templates import RERANKER, Template
+from rerank_proxy.relevance.templates import Template, reranked
 from rerank_proxy.relevance.training.material import Material, reordered
 
 MEASURE: Final = "nDCG@10"
@@ -74,18 +74,9 @@ def template_of(first: Template, *, endpoint: str, field: str, window: int, weig
 
     A weight of 0 takes a reranker alone.
     """
-    retriever = first.body["retriever"]
-    reranker = {
-        RERANKER: {
-            "retriever": retriever,
-            "inference_id": endpoint,
-            "inference_text": "{{query}}",
-            "field": field,
-            "rank_window_size": window,
-        }
-    }
+    above = reranked(first, "trained", endpoint=endpoint, field=field, window=window).body
     if weight == 0:
-        return {**first.body, "retriever": reranker}
-    both = ((retriever, weight), (reranker, round(1 - weight, 2)))
+        return {**above}
+    both = ((first.body["retriever"], weight), (above["retriever"], round(1 - weight, 2)))
     parts = [{"retriever": each, "weight": share, "normalizer": "minmax"} for each, share in both]
     return {**first.body, "retriever": {"linear": {"retrievers": parts, "rank_window_size": window}}}

@@ -21,8 +21,8 @@ from sentence_transformers.base.modules import Dense, Normalize
 from torch.nn.functional import normalize
 
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.training.bases import digest_of
-from rerank_proxy.relevance.training.collecting import Progress
 from rerank_proxy.relevance.training.material import Material
 
 _PENALTY: Final = 0.03

@@ -7,11 +7,11 @@ from typing import Any, Final, Literal
 
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judgments import Judgments, Run
+from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.templates import Template
 from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINED, Assessment, assess
 from rerank_proxy.relevance.training.bases import Kind, kind_of, without_bars
 from rerank_proxy.relevance.training.choice import Amount, Choice, Recipe, choose
-from rerank_proxy.relevance.training.collecting import Progress
 from rerank_proxy.relevance.training.fusing import fit
 from rerank_proxy.relevance.training.learning import Learn, Learned, Ready, Scores, with_weight
 from rerank_proxy.relevance.training.material import Material, reordered
@@ -91,7 +91,7 @@ def amount_of(material: Material, kind: Kind | None, *, accelerated: bool) -> Am
     """Count what there is to train on."""
     judged = trainable(material)
     scored = sum(map(len, material.teacher.values()))
-    return Amount(len(judged), material.pairs(judged), scored, kind, accelerated)
+    return Amount(len(judged), material.pairs(judged), scored, kind, accelerated, len(material.titles))
 
 
 def trainable(material: Material) -> list[str]:

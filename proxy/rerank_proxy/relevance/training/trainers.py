@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from rerank_proxy.relevance.training.collecting import Progress
+from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.networks import Network, reached
 
@@ -40,29 +39,15 @@ class Schedule:
     seed: int
 
 
-class _Measured(BaseEvaluator):
-    """Measures a network on the queries that decide when training ends."""
+def _telling(what: str, progress: Progress) -> Any:
+    """Return a callback that tells the progress of a training."""
 
-    def __init__(self, material: Material, network: Network, dev: Sequence[str]) -> None:
-        super().__init__()
-        self.primary_metric = _METRIC
-        self._measure = lambda: reached(material, network, dev)
+    def told(args: Any, state: Any, control: Any, **more: Any) -> None:
+        progress(what, state.global_step, state.max_steps)
 
-    def __call__(
-        self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1
-    ) -> dict[str, float]:
-        return {_METRIC: self._measure()}
-
-
-class _Told(TrainerCallback):
-    """Tells the progress of a training."""
-
-    def __init__(self, what: str, progress: Progress) -> None:
-        self._what = what
-        self._progress = progress
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        self._progress(self._what, state.global_step, state.max_steps)
+    callback = TrainerCallback()
+    callback.on_step_end = told
+    return callback
 
 
 def arguments(schedule: Schedule, rows: int, folder: Path, device: str) -> dict[str, Any]:
@@ -115,9 +100,13 @@ def train(
         make: Makes the trainer of an evaluator and callbacks.
         dev: The queries that decide which weights are best, and when there is nothing more to gain.
     """
+
+    def measured(model: Any, folder: str | None, epoch: float, steps: int) -> dict[str, float]:
+        return {_METRIC: reached(material, network, dev)}
+
     trainer = make(
-        evaluator=_Measured(material, network, dev),
-        callbacks=[EarlyStoppingCallback(early_stopping_patience=_PATIENCE), _Told(what, progress)],
+        evaluator=[measured],  # of a list, which may have functions in it, each is called
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=_PATIENCE), _telling(what, progress)],
     )
     last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     trainer.train(resume_from_checkpoint=last)

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.judging.endpoint_judge import PROMPT, filled, prompt_of
+from rerank_proxy.relevance.judging.endpoint_judge import PROMPT, prompt_of
 from rerank_proxy.relevance.judging.texts import MAX_CHARACTERS, documents_of, joined
 from rerank_proxy.relevance.judging.workspace import SCALE
+from rerank_proxy.relevance.templates import filled
 
 
 def shown(fields: dict[str, Any], *chosen: str) -> list[tuple[str, str]]:
@@ -55,12 +56,11 @@ def test_of_two_documents_with_one_id_the_first_counts() -> None:
 
 def test_a_prompt_is_filled_once() -> None:
     """What documents and queries hold is not searched for further places."""
-    assert filled("{{query}}|{{document}}|{{query}}", "{{document}}", "{{query}}") == (
-        "{{document}}|{{query}}|{{document}}"
-    )
+    values = {"query": "{{document}}", "document": "{{query}}"}
+    assert filled("{{query}}|{{document}}|{{query}}", values) == "{{document}}|{{query}}|{{document}}"
     assert "3: the document is what was looked for" in prompt_of(None, SCALE)
     assert prompt_of("{{query}} {{document}}", SCALE) == "{{query}} {{document}}"
     assert "{{scale}}" in PROMPT
     for prompt in ("{{query}}", "{{document}}"):
-        with pytest.raises(RelevanceError, match="has no {{"):
+        with pytest.raises(RelevanceError, match=r"has no \{\{"):
             prompt_of(prompt, SCALE)

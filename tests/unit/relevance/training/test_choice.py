@@ -20,6 +20,8 @@ def amount(queries: int, **given: Any) -> Amount:
         (amount(99), "fusion"),
         (amount(150), "head"),
         (amount(150, base=None), "fusion"),
+        (amount(150, titles=1400), "bi-encoder"),
+        (amount(99, titles=1400), "fusion"),
         (amount(1000), "bi-encoder"),
         (amount(1000, accelerated=True), "cross-encoder"),
         (amount(1000, accelerated=True, pairs=2000), "bi-encoder"),

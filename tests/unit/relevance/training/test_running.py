@@ -11,7 +11,8 @@ from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINE
 from rerank_proxy.relevance.training.material import Material, reordered
 from rerank_proxy.relevance.training.results import check_free, write
 from rerank_proxy.relevance.training.running import Outcome, judged_by_teacher, run
-from tests.support.trainings import material, names, plan, quiet, teacher_of
+from tests.support.quiet import quiet
+from tests.support.trainings import material, names, plan, teacher_of
 
 
 def trained(made: Material, work: Path) -> Outcome:

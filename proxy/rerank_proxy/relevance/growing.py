@@ -1,8 +1,7 @@
 """Files of JSON lines that only grow.
 
 A line that a kill or a full disk has cut does not count: what reads leaves it out, and what writes removes it
-first, so that the next line does not grow onto it. Lines are flushed to the disk before they are called
-saved.
+first, so that the next line does not grow onto it.
 """
 
 import os
@@ -22,6 +21,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 MAX_BYTES: Final = 1 << 30
 """Of one file: some millions of lines."""
 _ENCODER: Final = msgspec.json.Encoder()
+_MEND: Final = "mend or remove the line"
 
 
 def read_lines(path: Path, kind: type[T]) -> list[T]:
@@ -31,7 +31,8 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
     Raises:
         RelevanceError: It cannot be read, or a whole line is not one of these.
     """
-    return _parsed(path, _content(path), msgspec.json.Decoder(kind))
+    content = _content(path)
+    return _parsed(path, content[: _whole(content)], msgspec.json.Decoder(kind), _MEND)
 
 
 def _content(path: Path) -> bytes:
@@ -43,15 +44,15 @@ def _content(path: Path) -> bytes:
         raise RelevanceError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _parsed(path: Path, content: bytes, decoder: "msgspec.json.Decoder[T]") -> list[T]:
+def _parsed(path: Path, content: bytes, decoder: "msgspec.json.Decoder[T]", mend: str) -> list[T]:
     values = []
-    for number, line in enumerate(content[: _whole(content)].split(b"\n"), 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
             values.append(decoder.decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RelevanceError(f"{path}, line {number}: {error}; mend or remove the line") from None
+            raise RelevanceError(f"{path}, line {number}: {error}; {mend}") from None
     return values
 
 
@@ -69,12 +70,28 @@ class LineFile(Generic[T]):
     Args:
         path: Made, with the directory that it is in, if it is missing.
         busy: What to say where another process has it open.
+        mend: What to do about a line that is damaged.
+        fresh: Forget what it holds.
+        synced: Wait until lines are on the disk. Those that need not outlive a power cut outlive a kill
+            without that, too.
     """
 
-    def __init__(self, path: Path, kind: type[T], busy: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        kind: type[T],
+        busy: str,
+        *,
+        mend: str = _MEND,
+        fresh: bool = False,
+        synced: bool = True,
+    ) -> None:
         self._path = path
         self._decoder = msgspec.json.Decoder(kind)
         self._busy = busy
+        self._mend = mend
+        self._fresh = fresh
+        self._synced = synced
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0, mode=0o600)
         self.lines: list[T] = []
 
@@ -93,9 +110,10 @@ class LineFile(Generic[T]):
             raise self._unwritable(error) from None
         try:
             content = _content(self._path)
-            self.lines = _parsed(self._path, content, self._decoder)
-            if _whole(content) < len(content):
-                self._cut(_whole(content))
+            kept = 0 if self._fresh else _whole(content)
+            self.lines = _parsed(self._path, content[:kept], self._decoder, self._mend)
+            if kept < len(content):
+                self._cut(kept)
         except BaseException:
             self._lock.release()
             raise
@@ -107,7 +125,7 @@ class LineFile(Generic[T]):
         self._lock.release()
 
     def add(self, lines: Sequence[T]) -> None:
-        """Write lines to the disk; they are saved when this returns. It waits for the disk.
+        """Write lines; they are saved when this returns.
 
         Raises:
             RelevanceError: They could not be written; the file is as it was.
@@ -116,7 +134,7 @@ class LineFile(Generic[T]):
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                _write(descriptor, data)
+                _write(descriptor, data, synced=self._synced)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -124,7 +142,7 @@ class LineFile(Generic[T]):
         self.lines.extend(lines)
 
     def _cut(self, size: int) -> None:
-        """Remove the line that is not whole."""
+        """Remove what does not count."""
         try:
             os.truncate(self._path, size)
         except OSError as error:
@@ -134,14 +152,15 @@ class LineFile(Generic[T]):
         return RelevanceError(f"{self._path}: cannot be written: {error.strerror}")
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def _write(descriptor: int, data: bytes, *, synced: bool) -> None:
     """Write all bytes, or none."""
     before = os.fstat(descriptor).st_size
     try:
         left = memoryview(data)
         while left:
             left = left[os.write(descriptor, left) :]
-        os.fsync(descriptor)
+        if synced:
+            os.fsync(descriptor)
     except OSError:
         os.ftruncate(descriptor, before)
         raise

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.growing import LineFile, read_lines
 from rerank_proxy.relevance.judging.acts import Act, grades_of
-from rerank_proxy.relevance.judging.growing import LineFile, read_lines
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 ACTS = st.lists(
