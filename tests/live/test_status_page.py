@@ -65,6 +65,27 @@ async def test_it_refreshes_itself_while_it_is_seen(
         await expect(page.locator("#notes")).to_be_empty()
 
 
+async def test_the_settings_are_in_reach_after_many_searches(browser: Browser, proxy: RunningProxy) -> None:
+    """All of the latest are shown to those who ask for them, and stay when the page is refreshed."""
+    for _ in range(11):
+        proxy.server.call("POST", f"/_inference/rerank/{ENDPOINT}", {"query": "crime", "input": ["a novel"]})
+    async with visit(browser, proxy.admin.url, "about:blank", size=PHONE) as page:
+        await page.clock.install()
+        await page.goto("/status")
+        rows = page.locator("section[aria-label^=Latest] tbody tr")
+        await expect(rows).to_have_count(10)
+        await page.get_by_role("button", name="Show all").press("Enter")
+        await expect(rows.nth(10)).to_be_visible()
+        async with page.expect_response("**/status.json"):
+            await page.clock.run_for(5_100)
+        fewer = page.get_by_role("button", name="Show the latest 10")
+        await expect(fewer).to_be_focused()
+        assert await overflow(page) == 0
+        assert await violations(page) == []
+        await fewer.press("Enter")
+        await expect(rows).to_have_count(10)
+
+
 async def hide(page: Page, hidden: bool) -> None:
     """Have the page believe that no one sees it, or that someone does again."""
     await page.evaluate(

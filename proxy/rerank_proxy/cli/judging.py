@@ -100,9 +100,10 @@ def pool_command(**options: Any) -> None:
         with Bars() as progress:
             await make_pool(workspace, queries, systems, searcher, progress, options["concurrency"])
 
+    url = options["url"]
     _run(work, options)
     with failing():
-        _print_pool(workspace)
+        _print_pool(workspace, url)
 
 
 def _plan(options: Mapping[str, Any], queries: Mapping[str, Query], systems: Sequence[System]) -> Plan:
@@ -128,7 +129,7 @@ def _scale(meanings: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(scale.values())
 
 
-def _print_pool(workspace: Workspace) -> None:
+def _print_pool(workspace: Workspace, url: str | None) -> None:
     pools = workspace.pool().values()
     documents = sum(len(pool.documents) for pool in pools)
     print_line(f"{documents} documents to judge for {len(pools)} queries, in {workspace.path}")
@@ -139,8 +140,9 @@ def _print_pool(workspace: Workspace) -> None:
             printable(name), str(sum(each.hits for each in shares)), str(sum(each.alone for each in shares))
         )
     print_table(table)
+    where = "" if url is None else f" --url {url}"
     for name in workspace.plan.judges or ("NAME",):
-        print_line(f"next: rerank-proxy judge open {workspace.path} --as {name}")
+        print_line(f"next: rerank-proxy judge open {workspace.path} --as {name}{where}")
 
 
 def open_command(**options: Any) -> None:

@@ -36,7 +36,9 @@ class Bars:
         self._progress.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Show how many steps of some work are done."""
+        """Show how many steps of some work are done. Work without any is not shown."""
+        if total == 0:
+            return
         if what not in self._tasks:
             if self._progress.disable:
                 click.echo(printable(f"{what}: {total} …"), err=True)

@@ -120,5 +120,6 @@ function entry(retriever) {
 
 function isRetriever(value) {
   const [type, spec] = entry(value);
-  return type !== undefined && Object.keys(value).length === 1 && (spec.retriever ?? spec.retrievers) !== undefined;
+  if (type === undefined || Object.keys(value).length !== 1) return false;
+  return type === RERANKER || (spec.retriever ?? spec.retrievers) !== undefined;
 }

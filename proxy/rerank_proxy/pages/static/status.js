@@ -16,6 +16,8 @@ let ready = null;
 let paused = false;
 let reading = false;
 let timer = null;
+let last = null;
+let all = false;
 
 async function refresh() {
   clearTimeout(timer);
@@ -36,11 +38,19 @@ async function refresh() {
 
 function show(status) {
   shownAt = Date.now();
+  last = status;
   notes.show();
   byId("state").replaceChildren(stateLine(status, shownAt));
-  byId("parts").replaceChildren(...parts(status, shownAt));
+  showParts();
   if (status.ready !== ready) byId("said").textContent = status.ready ? "The proxy is ready." : `The proxy is not ready: ${status.reason ?? ""}`;
   ready = status.ready;
+}
+
+/** What has the keyboard keeps it, although the parts are new ones. */
+function showParts() {
+  const focused = document.activeElement.id;
+  byId("parts").replaceChildren(...parts(last, shownAt, all));
+  if (focused) document.getElementById(focused)?.focus();
 }
 
 function showFault(fault) {
@@ -65,6 +75,11 @@ byId("pause").addEventListener("click", () => {
   if (paused) clearTimeout(timer);
   else refresh();
   showAge();
+});
+byId("parts").addEventListener("click", (event) => {
+  if (event.target.id !== "all") return;
+  all = !all;
+  showParts();
 });
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) clearTimeout(timer);

@@ -5,6 +5,7 @@ import { bytes, duration, milliseconds, whole } from "./numbers.js";
 
 const GOOD = new Set(["ready", "applied", "evaluated", "ok", "passed"]);
 const SHORT = new Set(["Precision", "Size", "Last used", "When", "What", "Status", "Took"]);
+const FEW = 10;
 const BAD = new Set(["failed", "error"]);
 const FIGURES = {
   queued_texts: "texts waiting",
@@ -28,24 +29,30 @@ export function stateLine({ ready, reason, version, started_at: started }, now) 
   );
 }
 
-/** Return the cards of the page. */
-export function parts(status, now) {
+/** Return the cards of the page. all: whether every one of the latest searches is shown, not only some. */
+export function parts(status, now, all) {
+  const latest = status.recent ?? [];
   return [
     card("Models", models(status.models ?? []), "The proxy has no models of its own. Endpoints of services need none.", true),
     card("Engine", engine(status.engine ?? {}), "The reranking process does not tell."),
     card("Elasticsearch", nodes(status.upstream ?? []), "No node is known."),
     card("Endpoints", endpoints(status.endpoints ?? []), "There is no endpoint that reranks: `rerank-proxy endpoints put` makes one.", true),
-    card("Latest searches and calls", recent(status.recent ?? [], now), "Nothing was reranked since the start.", true),
+    card("Latest searches and calls", recent(all ? latest : latest.slice(0, FEW), now), "Nothing was reranked since the start.", true, latest.length > FEW && more(latest.length, all)),
     card("Settings that differ from the default", settings(status.settings ?? []), "All are as by default.", true),
   ];
 }
 
-function card(title, content, empty, broad = false) {
+function more(number, all) {
+  return element("button", { id: "all", type: "button" }, all ? `Show the latest ${FEW}` : `Show all ${number}`);
+}
+
+function card(title, content, empty, broad = false, below = null) {
   return element(
     "section",
     { class: broad ? "card broad" : "card", "aria-label": title },
     element("h2", {}, title),
     content ?? element("p", { class: "quiet" }, ...empty.split("`").map((part, at) => (at % 2 ? element("code", {}, part) : part))),
+    below,
   );
 }
 
