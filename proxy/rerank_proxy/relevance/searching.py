@@ -66,6 +66,12 @@ class Found:
     def rerankings(self) -> list[Reranking]:
         return rerankings(self.x_rerank)
 
+    @property
+    def skipped(self) -> str | None:
+        """Why a reranker of the search did not rerank; None if all did."""
+        skipped = (each for each in self.rerankings if each.outcome == "skipped")
+        return next((each.reason or "no reason is given" for each in skipped), None)
+
 
 class Searcher:
     """A client of a proxy, or of any Elasticsearch. Use it as an asynchronous context manager.
