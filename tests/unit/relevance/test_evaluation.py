@@ -18,7 +18,7 @@ from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation, Plan, evaluate, material_of
 from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.words import notes_of
-from rerank_proxy.relevance.searching import RefusedError, Searcher, UnreachableError
+from rerank_proxy.relevance.searching import RefusedError, Searcher, UnreachableError, reason_of
 from rerank_proxy.relevance.systems import Wanted, systems_of
 from tests.support.judged_index import JudgedIndex, judged_index, refused
 from tests.support.quiet import quiet
@@ -283,6 +283,14 @@ async def test_answers_without_hits(index: JudgedIndex, answer: Any, problem: st
     async with Searcher(index.url) as searcher:
         with pytest.raises(RefusedError, match=problem):
             await searcher.search("films", body)
+
+
+def test_the_innermost_reason_is_told() -> None:
+    """A retriever whose children fail has its cause among what it suppressed."""
+    cause = {"type": "resource_not_found_exception", "reason": "Inference endpoint not found [nope]"}
+    failed = {"reason": "Computing updated ranks for results failed", "caused_by": cause}
+    assert reason_of(json.dumps({"error": {"reason": "errors", "suppressed": [failed]}})) == cause["reason"]
+    assert reason_of(json.dumps({"error": {"reason": "errors", "suppressed": [1, {}]}})) == "errors"
 
 
 async def test_nothing_that_answers(tmp_path: Path) -> None:

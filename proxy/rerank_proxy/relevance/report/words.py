@@ -171,6 +171,11 @@ def _about_failures(evaluation: Evaluation) -> Iterator[str]:
     asked = len(evaluation.material.paired.queries)
     for each in results.all:
         failures = each.asked.failures
+        if each.has_figures and not any(each.hits(query) for query in results.queries):
+            yield (
+                f"{each.system.name} found nothing for any query: does the index have the fields that it "
+                "searches?"
+            )
         if not failures:
             continue
         kinds = [failure.kind for failure in failures]
@@ -182,8 +187,8 @@ def _about_failures(evaluation: Evaluation) -> Iterator[str]:
         )
         if not each.has_figures:
             yield (
-                f"{each.system.name} has answered fewer than {ENOUGH:.0%} of the queries, and gets no "
-                "figures."
+                f"{each.system.name} has answered fewer than {_share(ENOUGH)} of the queries, and gets "
+                "no figures."
             )
     if 0 < len(results.queries) < asked:
         yield (
@@ -214,15 +219,14 @@ def _about_judgments(evaluation: Evaluation) -> Iterator[str]:
     if shares and max(shares.values()) - min(shares.values()) > 0.05:
         least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
         yield (
-            f"Of the first ten hits of {most} {shares[most]:.0%} are judged, of those of {least} "
-            f"{shares[least]:.0%}: what is not judged counts as wrong, so {least} may be better than it "
+            f"Of the first ten hits of {most} {_share(shares[most])} are judged, of those of {least} "
+            f"{_share(shares[least])}: what is not judged counts as wrong, so {least} may be better than it "
             "looks."
         )
     elif shares and min(shares.values()) < _HOLES:
-        yield (
-            f"Of the first ten hits {min(shares.values()):.0%} to {max(shares.values()):.0%} are judged; "
-            "what is not judged counts as wrong."
-        )
+        least, most = _share(min(shares.values())), _share(max(shares.values()))
+        span = most if least == most else f"{least} to {most}"
+        yield f"Of the first ten hits {span} are judged; what is not judged counts as wrong."
 
 
 def _about_times(evaluation: Evaluation) -> Iterator[str]:
@@ -253,6 +257,10 @@ def _about_times(evaluation: Evaluation) -> Iterator[str]:
     left_out = sum(latency.left_out for _, latency in latencies)
     if left_out:
         yield f"{left_out} searches with scores from the cache were not counted for the times (--cold)."
+
+
+def _share(part: float) -> str:
+    return f"{100 * part:.0f} %"
 
 
 def _count(things: Sized, one: str, many: str) -> str:
