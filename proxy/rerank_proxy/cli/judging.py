@@ -16,11 +16,11 @@ from rerank_proxy.cli.output import print_line, print_table
 from rerank_proxy.cli.progress import Bars
 from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
-from rerank_proxy.files import regular
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.relevance.endpoints import look_up
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.files import read_text
 from rerank_proxy.relevance.judging.acts import now
 from rerank_proxy.relevance.judging.desk import Desk
 from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, prompt_of
@@ -269,14 +269,7 @@ def _prompt(options: Mapping[str, Any], scale: Sequence[str]) -> str | None:
     path: Path | None = options["prompt"]
     if path is None:
         return prompt_of(None, scale) if options["chat"] else None
-    try:
-        return prompt_of(regular.read(path, _MAX_PROMPT).decode("utf-8"), scale)
-    except regular.UnfitFileError as error:
-        raise RelevanceError(f"{path}: {error.problem}") from None
-    except OSError as error:
-        raise RelevanceError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RelevanceError(f"{path}: is not UTF-8") from None
+    return prompt_of(read_text(path, _MAX_PROMPT), scale)
 
 
 def _print_asked(workspace: Workspace, name: str, asked: Asked) -> None:

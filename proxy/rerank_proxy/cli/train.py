@@ -151,10 +151,11 @@ def train(**options: Any) -> None:
     from rerank_proxy.relevance.training.bases import stay_on_this_machine
 
     stay_on_this_machine()
-    from rerank_proxy.cli.training import TrainCommand
+    from rerank_proxy.cli.training import Options, TrainCommand
 
     try:
-        command = TrainCommand.of(ProxyOptions.taken(options), **options)
+        proxy = ProxyOptions.taken(options)
+        command = TrainCommand.of(Options(**options), proxy)
     except (CommandError, RelevanceError) as failure:
         die(str(failure), 2)
     try:

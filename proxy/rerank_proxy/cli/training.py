@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal
 
 import click
 
@@ -21,15 +21,51 @@ from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.judgments import Judgments, Query
 from rerank_proxy.relevance.reading import read_queries
 from rerank_proxy.relevance.searching import Searcher
-from rerank_proxy.relevance.systems import first_stage as template_of
+from rerank_proxy.relevance.systems import first_stage
 from rerank_proxy.relevance.training.assessing import MEASURES, TRAINED
 from rerank_proxy.relevance.training.bases import kind_of
+from rerank_proxy.relevance.training.choice import Recipe
 from rerank_proxy.relevance.training.collecting import Asked, collect
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.results import CARD, check_free, write
 from rerank_proxy.relevance.training.running import Outcome, Plan, judged_by_teacher, run
 
 _KEPT: Final = "scores.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of the command, by the names of its parameters."""
+
+    queries: Path | None
+    judgments: Path | None
+    clicks: Path | None
+    teacher: str | None
+    index: str
+    field: str
+    title_field: str | None
+    first_stage: str | None
+    window: int
+    concurrency: int
+    recipe: Recipe | Literal["auto"]
+    base: str | None
+    endpoint: str | None
+    out: Path
+    overwrite: bool
+    work: Path | None
+    folds: int
+    held_out: float
+    epochs: int | None
+    batch: int | None
+    rate: float | None
+    seed: int
+    device: str
+    as_json: bool
+
+    @property
+    def text_field(self) -> str:
+        """What the model reads."""
+        return self.field.partition(",")[0].strip()
 
 
 @dataclass
@@ -48,66 +84,29 @@ class TrainCommand:
     outcome: Outcome | None = field(default=None)
 
     @classmethod
-    def of(
-        cls,
-        proxy: ProxyOptions,
-        *,
-        queries: Path | None,
-        judgments: Path | None,
-        clicks: Path | None,
-        teacher: str | None,
-        index: str,
-        field: str,
-        title_field: str | None,
-        first_stage: str | None,
-        window: int,
-        concurrency: int,
-        recipe: Any,
-        base: str | None,
-        endpoint: str | None,
-        out: Path,
-        overwrite: bool,
-        work: Path | None,
-        device: str,
-        as_json: bool,
-        **more: Any,
-    ) -> "TrainCommand":
+    def of(cls, options: Options, proxy: ProxyOptions) -> "TrainCommand":
         """Make the plan, and read queries and judgments.
 
         Raises:
             CommandError, RelevanceError: Something on the command line, or in the files that it names, is
                 wrong.
         """
-        need("evaluate" if base is None else "train", "a training")
-        check_free(out, overwrite=overwrite)
-        read, grades = _read(queries, judgments, clicks, teacher)
-        first = template_of(first_stage, field)
-        text = field.partition(",")[0].strip()
-        folder = work or out.with_name(f"{out.name}.work")
-        plan = Plan(
-            recipe=recipe,
-            base=None if base is None else _base(base, proxy),
-            endpoint=endpoint,
-            name=out.name,
-            index=index,
-            field=text,
-            first=first,
-            window=window,
-            device=_device(device) if base is not None else "cpu",
-            work=folder,
-            **more,
-        )
+        need("evaluate" if options.base is None else "train", "a training")
+        check_free(options.out, overwrite=options.overwrite)
+        queries, judgments = _read(options)
+        plan = _plan(options, proxy)
         asked = Asked(
-            index,
-            text,
-            first,
-            window,
-            base=endpoint if base is None else None,
-            teacher=teacher,
-            title=title_field,
+            plan.index,
+            plan.field,
+            plan.first,
+            plan.window,
+            base=options.endpoint if options.base is None else None,
+            teacher=options.teacher,
+            title=options.title_field,
         )
-        searcher = searcher_of(proxy, concurrency=concurrency)
-        return cls(plan, asked, read, grades, searcher, out, as_json, keeps_work=work is not None)
+        searcher = searcher_of(proxy, concurrency=options.concurrency)
+        keeps_work = options.work is not None
+        return cls(plan, asked, queries, judgments, searcher, options.out, options.as_json, keeps_work)
 
     async def collect(self) -> None:
         """Ask the proxy for everything.
@@ -170,14 +169,33 @@ def _lines(outcome: Outcome) -> list[str]:
     return [*rows, assessment.sentence()]
 
 
-def _read(
-    queries: Path | None, judgments: Path | None, clicks: Path | None, teacher: str | None
-) -> tuple[Mapping[str, Query], Judgments]:
-    if judgments is None and clicks is None and teacher is not None:
-        if queries is None:
+def _plan(options: Options, proxy: ProxyOptions) -> Plan:
+    return Plan(
+        recipe=options.recipe,
+        base=None if options.base is None else _base(options.base, proxy),
+        endpoint=options.endpoint,
+        name=options.out.name,
+        index=options.index,
+        field=options.text_field,
+        first=first_stage(options.first_stage, options.field),
+        window=options.window,
+        seed=options.seed,
+        folds=options.folds,
+        held_out=options.held_out,
+        epochs=options.epochs,
+        batch=options.batch,
+        rate=options.rate,
+        device=_device(options.device) if options.base is not None else "cpu",
+        work=options.work or options.out.with_name(f"{options.out.name}.work"),
+    )
+
+
+def _read(options: Options) -> tuple[Mapping[str, Query], Judgments]:
+    if options.judgments is None and options.clicks is None and options.teacher is not None:
+        if options.queries is None:
             raise RelevanceError("--teacher without judgments takes --queries")
-        return read_queries(queries), {}
-    pair = material_of(queries, judgments, clicks, ClickModel()).paired
+        return read_queries(options.queries), {}
+    pair = material_of(options.queries, options.judgments, options.clicks, ClickModel()).paired
     return pair.queries, pair.judgments
 
 

@@ -219,7 +219,7 @@ class ClickMemory:
         search.after = array("I", after[: len(search.before)])
         search.is_scored = True
         self._bytes += search.size
-        self._count(search)
+        self._count(search, [*search.places()])
         self.tidy()
 
     def forget(self, id_: str) -> None:
@@ -254,6 +254,7 @@ class ClickMemory:
             foreign = self._ids.check(id_)
             yield from (foreign or "late" for _ in documents)
             return
+        new: list[int] = []
         for document in documents:
             place = self._place(search, document)
             if place is None:
@@ -262,8 +263,9 @@ class ClickMemory:
                 yield "duplicate"
             else:
                 search.clicked |= 1 << place
+                new.append(place)
                 yield "counted"
-        self._count(search)
+        self._count(search, new)
 
     def tidy(self) -> None:
         """Forget what is too old or too much, the oldest first."""
@@ -275,17 +277,20 @@ class ClickMemory:
                 return
             self.forget(oldest)
 
-    def _count(self, search: _Search) -> None:
-        """Count what the clicks of a search have come to, beyond what was counted."""
-        if not search.clicked or not search.is_scored:
+    def _count(self, search: _Search, clicked: Sequence[int]) -> None:
+        """Count what further clicks of a search have come to.
+
+        Args:
+            clicked: Their documents, from 0.
+        """
+        if not clicked or not search.is_scored:
             return
         if not search.is_told:
             search.is_told = True
             self._counts.first_click(search.compared)
-        clicked = [*search.places()]
         best = (
-            max(_reciprocal(search.before[at]) for at in clicked),
-            max(_reciprocal(search.after[at]) for at in clicked),
+            max(search.best[0], *(_reciprocal(search.before[at]) for at in clicked)),
+            max(search.best[1], *(_reciprocal(search.after[at]) for at in clicked)),
         )
         gained = best[0] - search.best[0], best[1] - search.best[1]
         if any(gained):

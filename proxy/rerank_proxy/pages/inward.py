@@ -47,18 +47,22 @@ async def ask(
         raise
     try:
         writer.writelines([head, body])
-        answer = AnswerReader(max_body)
-        while not answer.done:
-            try:
-                data = await reader.read(_CHUNK)
-            except ConnectionError:  # the edge stops
-                data = b""
-            if data:
-                answer.feed(data)
-            else:
-                answer.ended()
-        assert answer.head is not None
-        named = [(name.decode("ascii").lower(), to_text(value)) for name, value in fields_of(answer.head.raw)]
-        return Response(answer.head.status, named, b"".join(answer.pieces))
+        return await _answer(reader, max_body)
     finally:
         writer.transport.abort()
+
+
+async def _answer(reader: asyncio.StreamReader, max_body: int) -> Response:
+    answer = AnswerReader(max_body)
+    while not answer.done:
+        try:
+            data = await reader.read(_CHUNK)
+        except ConnectionError:  # the edge stops
+            data = b""
+        if data:
+            answer.feed(data)
+        else:
+            answer.ended()
+    assert answer.head is not None
+    named = [(name.decode("ascii").lower(), to_text(value)) for name, value in fields_of(answer.head.raw)]
+    return Response(answer.head.status, named, b"".join(answer.pieces))

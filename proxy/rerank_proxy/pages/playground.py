@@ -13,10 +13,11 @@ import msgspec
 from aiohttp import web
 
 from rerank_proxy.concurrency.offload import offload
-from rerank_proxy.errors import ElasticsearchError, encode, error, illegal_argument, rejected, status_error
+from rerank_proxy.errors import ElasticsearchError, encode, illegal_argument, rejected, status_error
 from rerank_proxy.http.answer_reader import AnswerError, TooLargeError
 from rerank_proxy.http.messages import Response
 from rerank_proxy.observe import recording
+from rerank_proxy.observe.admin_bodies import json_body
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.pages import allowed
 from rerank_proxy.pages.assets import DATA
@@ -74,7 +75,9 @@ class Playground:
     async def request(self, request: web.Request) -> web.Response:
         """Answer one request of the page."""
         try:
-            asked = await _body(request)  # first, so that one that comes slowly is not under way
+            asked = await json_body(
+                request, MAX_BODY
+            )  # first, so that one that comes slowly is not under way
             if self._under_way >= MOST:
                 raise rejected(f"the playground has {MOST} requests under way; try again when one has ended")
             self._under_way += 1
@@ -124,20 +127,6 @@ class Playground:
     async def _record(self, key: str) -> bytes:
         answer = await self._app.get(f"/recordings/{key}", _RECORD_S)
         return answer[1] if answer is not None and answer[0] == 200 else b"null"
-
-
-async def _body(request: web.Request) -> bytes:
-    """Return the body of a request that only a page of this port, or a program, can have sent.
-
-    A form of another site cannot have this type of content, and its script would have to ask first.
-    """
-    if request.content_type != "application/json" or "Content-Encoding" in request.headers:
-        raise error(415, "illegal_argument_exception", "the body has to be plain [application/json]")
-    if request.content_length is None:
-        raise error(411, "illegal_argument_exception", "the body has to have a [Content-Length]")
-    if request.content_length > MAX_BODY:
-        raise error(413, "illegal_argument_exception", f"the body is larger than {MAX_BODY} bytes")
-    return await request.read()
 
 
 def _read(body: bytes) -> _Asked:

@@ -13,8 +13,8 @@ from typing import Final, Generic, Self, TypeVar
 import msgspec
 from filelock import FileLock, Timeout
 
-from rerank_proxy.files import regular
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.files import read_if_exists
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -36,12 +36,7 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        return regular.read_if_exists(path, MAX_BYTES) or b""
-    except regular.UnfitFileError as error:
-        raise RelevanceError(f"{path}: {error.problem}") from None
-    except OSError as error:
-        raise RelevanceError(f"{path}: cannot be read: {error.strerror}") from None
+    return read_if_exists(path, MAX_BYTES) or b""
 
 
 def _parsed(path: Path, content: bytes, decoder: "msgspec.json.Decoder[T]", mend: str) -> list[T]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rerank_proxy.files.regular import UnfitFileError, read
-from rerank_proxy.relevance.errors import FormatError, RelevanceError
+from rerank_proxy.relevance.errors import FormatError
+from rerank_proxy.relevance.files import read
 from rerank_proxy.relevance.judgments import MAX_GRADE
 
 MAX_BYTES: Final = 1 << 30
@@ -114,7 +114,7 @@ def lines_of(path: Path) -> Iterator[Line]:
     Raises:
         RelevanceError: The file cannot be read. Or a line is too long or not UTF-8, with its number.
     """
-    for number, ended in enumerate(io.BytesIO(_read(path)), 1):
+    for number, ended in enumerate(io.BytesIO(read(path, MAX_BYTES)), 1):
         data = ended.removesuffix(b"\n")
         if len(data) > MAX_LINE:
             raise FormatError(path, number, f"is longer than {MAX_LINE} bytes")
@@ -124,12 +124,3 @@ def lines_of(path: Path) -> Iterator[Line]:
             raise FormatError(path, number, "is not UTF-8: save the file in that coding") from None
         if text.strip():
             yield Line(path, number, text)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read(path, MAX_BYTES)
-    except UnfitFileError as error:
-        raise RelevanceError(f"{path}: {error.problem}") from None
-    except OSError as error:
-        raise RelevanceError(f"{path}: cannot be read: {error.strerror}") from None

@@ -13,10 +13,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from rerank_proxy.files.atomic import replace
-from rerank_proxy.files.regular import UnfitFileError
 from rerank_proxy.relevance.clicks import Click, click_of
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.files import write
 from rerank_proxy.relevance.judgments import Judgments, Query
 from rerank_proxy.relevance.lines import Line, lines_of
 from rerank_proxy.relevance.topics import topics_of
@@ -101,12 +100,7 @@ def write_judgments(
         if chosen == "jsonl"
         else _columns(path, judgments, chosen, sources or {})
     )
-    try:
-        replace(path, "".join(f"{line}\n" for line in lines).encode("utf-8"), 0o644)
-    except UnfitFileError as error:
-        raise RelevanceError(f"{path}: {error.problem}") from None
-    except OSError as error:
-        raise RelevanceError(f"{path}: cannot be written: {error.strerror}") from None
+    write(path, "".join(f"{line}\n" for line in lines).encode("utf-8"))
 
 
 def _queries(path: Path) -> Iterator[tuple[Line, Query]]:

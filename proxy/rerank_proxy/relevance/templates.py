@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import yaml
 
-from rerank_proxy.files.regular import UnfitFileError, read
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.files import read_text
 
 QUERY: Final = "query"
 WINDOW: Final = "window"
@@ -99,15 +99,9 @@ def read_template(path: Path, name: str | None = None) -> Template:
     Raises:
         RelevanceError: The file cannot be read, or holds no template.
     """
+    text = read_text(path, _MAX_BYTES)
     try:
-        text = read(path, _MAX_BYTES).decode("utf-8-sig")
         body = json.loads(text) if path.suffix == ".json" else _yaml(path, text)
-    except UnfitFileError as error:
-        raise RelevanceError(f"{path}: {error.problem}") from None
-    except OSError as error:
-        raise RelevanceError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RelevanceError(f"{path}: is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise RelevanceError(f"{path}, line {error.lineno}: is not JSON: {error.msg}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -1,5 +1,6 @@
 """`rerank-proxy train`: what is wrong is said in a line, before anything is asked."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_the_extra_that_is_not_there(
     """One installation is enough: the extra that trains has what measures, too."""
     judgments = tmp_path / "judgments.jsonl"
     judgments.write_text(JUDGED)
-    monkeypatch.setattr("rerank_proxy.relevance.extras.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ir_measures", None)
     result = run(
         *("--out", str(tmp_path / "out"), "--judgments", str(judgments)),
         *(each.replace("{}", str(tmp_path)) for each in arguments),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank_proxy.online import memory as memories
 from rerank_proxy.online.memory import MOST_SHOWN, Clicked, ClickMemory, Compared, Shown
 from rerank_proxy.online.team_draft import Team
 from tests.support.examples import examples
@@ -40,6 +41,23 @@ class Memory(ClickMemory):
 
     def clicked(self, id_: str, *documents: str) -> list[str]:
         return [*self.click(id_, map(Clicked, documents))]
+
+
+def test_a_click_takes_no_longer_after_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application may tell each click by itself, of a page of a thousand hits and over and over."""
+    seen: list[int] = []
+
+    def noted(place: int) -> float:
+        seen.append(place)
+        return reciprocal(place)
+
+    monkeypatch.setattr(memories, "_reciprocal", noted)
+    memory = Memory()
+    id_ = memory.keep(shown=[Shown("films", str(at), at + 1, MOST_SHOWN - at) for at in range(MOST_SHOWN)])
+    for _ in range(2):
+        for at in range(MOST_SHOWN):
+            memory.clicked(id_, str(at))
+    assert len(seen) == 2 * MOST_SHOWN
 
 
 def reciprocal(place: int) -> float:

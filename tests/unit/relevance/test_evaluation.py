@@ -250,7 +250,7 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
     await laboratory.run()
     file = laboratory.directory / "out" / FILE
     lines = file.read_bytes().split(b"\n")
-    for damaged in (b"{}", b"[" * 100_000, lines[1].replace(b'"hits":[[', b'"hits":[[[')):
+    for damaged in (b"{}", b"[" * 100_000, lines[1].replace(b'"hits":[', b'"hits":[[],')):
         file.write_bytes(b"\n".join([*lines[:2], damaged, *lines[2:]]))
         with pytest.raises(RelevanceError, match=r"line 3: .*; remove the line, or give --fresh"):
             await laboratory.run()

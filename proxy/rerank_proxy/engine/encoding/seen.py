@@ -71,10 +71,11 @@ def _end_of(row: Row, view: View, text: str) -> int | None:
 def _end(row: Sequence[int], text: Sequence[int]) -> int:
     """Return how many of the text's ids the row has, from the first on, in one run."""
     longest = 0
+    read, looked_for = np.array(row), np.array(text[: len(row) + _JOINED])
     for skipped in range(min(_JOINED + 1, len(text))):
-        wanted = np.array(text[skipped:])
-        for at in np.flatnonzero(np.array(row) == text[skipped]).tolist():
-            part = np.array(row[at : at + len(wanted)])
+        wanted = looked_for[skipped:]
+        for at in np.flatnonzero(read == text[skipped]).tolist():
+            part = read[at : at + len(wanted)]
             differing = np.flatnonzero(part != wanted[: len(part)])
             run = int(differing[0]) if len(differing) else len(part)
             longest = max(longest, skipped + run)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rerank_proxy.files import atomic, regular
+from rerank_proxy.relevance import files
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import Act
 from rerank_proxy.relevance.judging.desk import agreements
@@ -36,10 +36,7 @@ def models_of(judgments: Path) -> list[str]:
         RelevanceError: That file is damaged.
     """
     path = place_of(judgments)
-    try:
-        content = regular.read_if_exists(path, _MAX_BYTES)
-    except (OSError, regular.UnfitFileError) as error:
-        raise RelevanceError(f"{path}: cannot be read: {error}") from None
+    content = files.read_if_exists(path, _MAX_BYTES)
     if content is None:
         return []
     try:
@@ -125,8 +122,5 @@ def write(judgments: Path, values: Mapping[str, Any]) -> Path:
         RelevanceError: It cannot be written.
     """
     path = place_of(judgments)
-    try:
-        atomic.replace(path, msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n", 0o644)
-    except (OSError, regular.UnfitFileError) as error:
-        raise RelevanceError(f"{path}: cannot be written: {error}") from None
+    files.write(path, msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n")
     return path

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.admin_access import Access
+from rerank_proxy.observe.admin_bodies import json_body
 from rerank_proxy.observe.bounded import BoundedConnections
 from rerank_proxy.pages import assets
 from rerank_proxy.relevance.errors import RelevanceError
@@ -100,7 +101,7 @@ class JudgingServer:
             await self._server.stop()
 
     def _app(self) -> web.Application:
-        app = web.Application(middlewares=[_told, self._guard], client_max_size=_MAX_BODY)
+        app = web.Application(middlewares=[_told, self._guard])
         app.router.add_get("/", self._page)
         app.router.add_get("/pages/{name}", self._asset)
         app.router.add_post("/session", self._open)
@@ -203,12 +204,11 @@ async def _read(request: web.Request, kind: type[Any]) -> Any:
     """Return the body of a request.
 
     Raises:
-        ElasticsearchError: 415 or 400, it is not JSON of this kind.
+        ElasticsearchError: It is not JSON of this kind.
     """
-    if request.content_type != "application/json" or "Content-Encoding" in request.headers:
-        raise error(415, "illegal_argument_exception", "the body has to be plain [application/json]")
+    body = await json_body(request, _MAX_BODY)
     try:
-        return msgspec.json.decode(await request.read(), type=kind)
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
         raise error(400, "illegal_argument_exception", f"the body cannot be read: {failure}") from None
 
@@ -221,9 +221,4 @@ def _id(request: web.Request) -> str:
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value),
-        status=status,
-        content_type="application/json",
-        headers={**assets.SAFE, "Cache-Control": "no-store"},
-    )
+    return web.Response(body=msgspec.json.encode(value), status=status, headers=assets.DATA)

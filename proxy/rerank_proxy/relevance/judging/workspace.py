@@ -17,8 +17,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from rerank_proxy.files import atomic, regular
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.files import read_if_exists, write
 from rerank_proxy.relevance.growing import LineFile, read_lines
 from rerank_proxy.relevance.judging.acts import Act, grades_of, scored
 from rerank_proxy.relevance.judging.grading import Grading, InvalidGradingError
@@ -258,25 +258,17 @@ def machine_name(endpoint: str) -> str:
 
 
 def _read(file: Path, kind: type[T], remedy: str) -> T:
+    content = read_if_exists(file, _MAX_PLAN)
+    if content is None:
+        raise RelevanceError(f"{file}: is missing; {remedy}")
     try:
-        return msgspec.json.decode(regular.read(file, _MAX_PLAN), type=kind)
-    except FileNotFoundError:
-        raise RelevanceError(f"{file}: is missing; {remedy}") from None
-    except regular.UnfitFileError as error:
-        raise RelevanceError(f"{file}: {error.problem}") from None
-    except OSError as error:
-        raise RelevanceError(f"{file}: cannot be read: {error.strerror}") from None
+        return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, InvalidGradingError, UnicodeDecodeError, RecursionError) as error:
         raise RelevanceError(f"{file}: is damaged: {error}") from None
 
 
 def _write(file: Path, value: Any) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        atomic.replace(file, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-    except (OSError, regular.UnfitFileError) as error:
-        problem = error.strerror if isinstance(error, OSError) else error.problem
-        raise RelevanceError(f"{file}: cannot be written: {problem}") from None
+    write(file, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n", 0o600)
 
 
 def _difference(found: Plan, wanted: Plan) -> str:

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rerank_proxy.files.atomic import replace
-from rerank_proxy.files.regular import UnfitFileError
-from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.relevance.files import write
 
 
 def write_report(evaluation: Evaluation, document: Mapping[str, Any], directory: Path) -> list[Path]:
@@ -32,10 +30,5 @@ def write_report(evaluation: Evaluation, document: Mapping[str, Any], directory:
     }
     made |= {f"{each.name}.svg": each.svg for each in plots}
     for name, text in made.items():
-        try:
-            replace(directory / name, text.encode("utf-8", "backslashreplace"), 0o644)
-        except UnfitFileError as error:
-            raise RelevanceError(f"{directory / name}: {error.problem}") from None
-        except OSError as error:
-            raise RelevanceError(f"{directory / name}: cannot be written: {error.strerror}") from None
+        write(directory / name, text.encode("utf-8", "backslashreplace"))
     return [directory / name for name in made]
