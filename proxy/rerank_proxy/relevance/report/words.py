@@ -145,8 +145,8 @@ def _about_queries(evaluation: Evaluation) -> Iterator[str]:
         )
     if 0 < len(results.queries) < _FEW:
         yield (
-            f"{len(results.queries)} queries are few: differences have to be large to be told from chance. "
-            f"Take {_FEW} or more."
+            f"{_count(results.queries, 'query is', 'queries are')} few: differences have to be large to be "
+            f"told from chance. Take {_FEW} or more."
         )
 
 
@@ -157,9 +157,13 @@ def _about_clicks(evaluation: Evaluation) -> Iterator[str]:
     yield (
         f"The judgments were made of {clicked.clicks} clicks. Each counts position^{model.eta:g} (at most "
         f"{model.max_weight:g}), because users look at lower hits less often; a document is worth that sum "
-        f"for each time it was shown, and the best of a query has the grade {model.grades}. Pairs with fewer "
-        f"than {model.min_clicks} clicks have the grade 0 ({clicked.dropped} of them had some)."
+        f"for each time it was shown, and the best of a query has the grade {model.grades}."
     )
+    if model.min_clicks > 1:
+        yield (
+            f"Pairs with fewer than {model.min_clicks} clicks have the grade 0 ({clicked.dropped} of them "
+            "had some)."
+        )
     yield (
         "Clicks cannot tell whether a document that was never shown is good, so a system that finds such "
         "ones is judged too low; nor whether a click was regretted, nor whether attention falls as assumed."
