@@ -186,7 +186,7 @@ class Searcher:
             raise UnreachableError(f"{self.url} is not an address: expected http://HOST:PORT") from None
         except aiohttp.ClientError as failure:
             words = connection_fault(failure).words
-            raise UnreachableError(f"{self.url} cannot be reached: {words}") from None
+            raise UnreachableError(f"{self.url} cannot be reached: {words}; name it with --url") from None
 
 
 def reason_of(text: str) -> str:
