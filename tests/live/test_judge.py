@@ -64,7 +64,9 @@ def test_from_queries_to_judgments(proxy: RunningProxy, make_index: MakeIndex, t
     refused = run(*pool[:5], "--index", "no-such-index", *pool[7:])
     assert refused.exit_code == 1
     assert "no such index [no-such-index]" in refused.output
-    assert f"documents to judge for 3 queries, in {judging}" in works(*pool)
+    said = works(*pool)
+    assert f"documents to judge for 3 queries, in {judging}" in said
+    assert f"next: rerank-proxy judge open {judging} --as NAME --url {proxy.server.url}" in said
     pools = Workspace.opened(judging).pool()
     assert {name: each.text for name, each in pools.items()} == QUERIES
     assert all(5 <= len(each.documents) <= 10 for each in pools.values())

@@ -1,6 +1,7 @@
 """The command `rerank-proxy evaluate`."""
 
 import asyncio
+import sys
 from typing import Any, Final
 
 import click
@@ -138,6 +139,8 @@ def evaluate(**options: Any) -> None:
     Every system is asked every query that has judgments. The report, with plots, is a file of HTML that needs
     nothing else, and the same in JSON and Markdown.
 
+    Exits with 1 where a system has answered too few queries to be compared, too.
+
     A run that was stopped goes on with the same command. Elasticsearch decides by the credentials what may be
     searched; they are never taken from the command line.
     """
@@ -152,8 +155,9 @@ def evaluate(**options: Any) -> None:
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(command.run())
-            command.show()
+            complete = command.show()
         except (CommandError, RelevanceError) as failure:
             die(str(failure), 1)
         except KeyboardInterrupt:
             die(command.stopped(), 130)
+    sys.exit(0 if complete else 1)
