@@ -18,7 +18,7 @@ from rerank_proxy.relevance.endpoints import look_up
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import Act
 from rerank_proxy.relevance.judging.endpoint_judge import IN_A_ROW, Asking, prompt_of
-from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading
+from rerank_proxy.relevance.judging.grading import Grading, chat_thresholds
 from rerank_proxy.relevance.judging.texts import texts_of
 from rerank_proxy.relevance.judging.workspace import SCALE, Workspace
 from rerank_proxy.relevance.reading import read_judgments
@@ -64,7 +64,9 @@ def test_from_queries_to_judgments(proxy: RunningProxy, make_index: MakeIndex, t
     refused = run(*pool[:5], "--index", "no-such-index", *pool[7:])
     assert refused.exit_code == 1
     assert "no such index [no-such-index]" in refused.output
-    assert f"documents to judge for 3 queries, in {judging}" in works(*pool)
+    said = works(*pool)
+    assert f"documents to judge for 3 queries, in {judging}" in said
+    assert f"next: rerank-proxy judge open {judging} --as NAME --url {proxy.server.url}" in said
     pools = Workspace.opened(judging).pool()
     assert {name: each.text for name, each in pools.items()} == QUERIES
     assert all(5 <= len(each.documents) <= 10 for each in pools.values())
@@ -202,7 +204,7 @@ async def test_a_chat_model_answers_with_grades(
             assert f"gave no scores {IN_A_ROW} times in a row" in str(refused.value)
             assert len(model.asked) == 3 + IN_A_ROW
     assert scores == {("q", silence): 3.0, ("q", other): 0.0}
-    grades = Grading(way="thresholds", bounds=CHAT_THRESHOLDS).grades(
+    grades = Grading(way="thresholds", bounds=chat_thresholds(3)).grades(
         {("q", silence): 3.0, ("q", other): 0.0}
     )
     assert grades == {("q", silence): 3, ("q", other): 0}

@@ -1,6 +1,7 @@
 """The command `rerank-proxy evaluate`."""
 
 import asyncio
+import sys
 from typing import Any, Final
 
 import click
@@ -11,6 +12,7 @@ from rerank_proxy.cli.proxy_options import ProxyOptions, proxy_options
 from rerank_proxy.cli.relevance_options import (
     FILE,
     FOLDER,
+    compared_options,
     concurrency_option,
     index_option,
     judgments_option,
@@ -80,23 +82,7 @@ _OPTIONS: Final[list[click.Parameter]] = [
     ),
     _judged("--limit", type=click.IntRange(1), help="Ask only so many of the queries, spread over all."),
     index_option(_COMPARED),
-    _compared(
-        "--system",
-        "systems",
-        multiple=True,
-        metavar="[NAME=]SYSTEM",
-        help="bm25:FIELD, or a JSON or YAML file with a retriever or a search body that has {{query}} in "
-        "it. Repeatable. [default: bm25 of --field]",
-    ),
-    _compared(
-        "--endpoint",
-        "endpoints",
-        multiple=True,
-        metavar="[NAME=]ID",
-        help="An inference endpoint: a reranker above --first-stage, or what stands for {{endpoint}}. "
-        "Repeatable.",
-    ),
-    _compared("--field", metavar="FIELD[,FIELD]...", help="What bm25 searches; endpoints read the first."),
+    *compared_options(_COMPARED, default=" [default: bm25 of --field]"),
     _compared(
         "--window",
         "windows",
@@ -106,7 +92,6 @@ _OPTIONS: Final[list[click.Parameter]] = [
         help="rank_window_size of the endpoints, and what stands for {{window}}: one, or several with "
         "commas between.",
     ),
-    _compared("--first-stage", metavar="SYSTEM", help="What endpoints rerank. [default: bm25 of --field]"),
     _compared("--baseline", metavar="NAME", help="What the others are compared with. [default: the first]"),
     _measured(
         "--measure",
@@ -154,6 +139,8 @@ def evaluate(**options: Any) -> None:
     Every system is asked every query that has judgments. The report, with plots, is a file of HTML that needs
     nothing else, and the same in JSON and Markdown.
 
+    Exits with 1 where a system has answered too few queries to be compared, too.
+
     A run that was stopped goes on with the same command. Elasticsearch decides by the credentials what may be
     searched; they are never taken from the command line.
     """
@@ -168,8 +155,9 @@ def evaluate(**options: Any) -> None:
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(command.run())
-            command.show()
+            complete = command.show()
         except (CommandError, RelevanceError) as failure:
             die(str(failure), 1)
         except KeyboardInterrupt:
             die(command.stopped(), 130)
+    sys.exit(0 if complete else 1)

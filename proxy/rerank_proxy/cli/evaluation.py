@@ -112,8 +112,8 @@ class EvaluateCommand:
         with Bars() as progress:
             self.evaluation = await evaluate(self.plan, self.material, self.searcher, progress)
 
-    def show(self) -> None:
-        """Write the report's files, and print its tables.
+    def show(self) -> bool:
+        """Write the report's files, print its tables, and return whether all systems have figures.
 
         Raises:
             RelevanceError: A file cannot be written.
@@ -123,9 +123,13 @@ class EvaluateCommand:
         made = write_report(self.evaluation, document, self.plan.directory)
         if self.as_json:
             print_json(document)
-            return
-        print_table(table_of(columns_of(self.evaluation), rows_of(self.evaluation)))
-        said = (headline_of(self.evaluation), *windows_of(self.evaluation), *notes_of(self.evaluation))
+        else:
+            self._print(self.evaluation, made)
+        return all(each.has_figures for each in self.evaluation.results.all)
+
+    def _print(self, evaluation: Evaluation, made: Sequence[Path]) -> None:
+        print_table(table_of(columns_of(evaluation), rows_of(evaluation)))
+        said = (headline_of(evaluation), *windows_of(evaluation), *notes_of(evaluation))
         for line in said:
             print_line(line)
         for file in made:

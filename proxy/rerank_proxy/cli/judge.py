@@ -8,7 +8,13 @@ import click
 from rerank_proxy.cli.help import Group
 from rerank_proxy.cli.options import CONFIG_OPTIONS, die, pairs_of
 from rerank_proxy.cli.proxy_options import proxy_options
-from rerank_proxy.cli.relevance_options import FILE, FOLDER, concurrency_option, index_option
+from rerank_proxy.cli.relevance_options import (
+    FILE,
+    FOLDER,
+    compared_options,
+    concurrency_option,
+    index_option,
+)
 
 _EXAMPLE = """
 \b
@@ -36,7 +42,7 @@ _DIRECTORY = click.argument("directory", metavar="DIR", type=FOLDER)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-@judge.command(params=[*CONFIG_OPTIONS, index_option(), concurrency_option()])
+@judge.command(params=[*CONFIG_OPTIONS, index_option(), *compared_options(), concurrency_option()])
 @_DIRECTORY
 @click.argument("queries", type=FILE)
 @click.option(
@@ -47,17 +53,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pr
     metavar="FIELD",
     help="A field that judges see. Repeatable.",
 )
-@click.option(
-    "--system",
-    "systems",
-    multiple=True,
-    metavar="[NAME=]SYSTEM",
-    help="bm25:FIELD, or a file of a template, as of evaluate. Repeatable.",
-)
-@click.option("--endpoint", "endpoints", multiple=True, metavar="[NAME=]ID", help="A reranker. Repeatable.")
-@click.option("--field", help="The field that endpoints read, and that bm25 searches.")
 @click.option("--window", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Of endpoints.")
-@click.option("--first-stage", metavar="SYSTEM", help="What endpoints rerank. [default: bm25 of --field]")
 @click.option(
     "--depth", default=20, show_default=True, type=click.IntRange(1, 1000), help="Hits taken of each system."
 )

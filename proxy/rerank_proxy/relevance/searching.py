@@ -66,6 +66,12 @@ class Found:
     def rerankings(self) -> list[Reranking]:
         return rerankings(self.x_rerank)
 
+    @property
+    def skipped(self) -> str | None:
+        """Why a reranker of the search did not rerank; None if all did."""
+        skipped = (each for each in self.rerankings if each.outcome == "skipped")
+        return next((each.reason or "no reason is given" for each in skipped), None)
+
 
 class Searcher:
     """A client of a proxy, or of any Elasticsearch. Use it as an asynchronous context manager.
@@ -199,19 +205,29 @@ class Searcher:
             raise UnreachableError(f"{self.url} is not an address: expected http://HOST:PORT") from None
         except aiohttp.ClientError as failure:
             words = connection_fault(failure).words
-            raise UnreachableError(f"{self.url} cannot be reached: {words}") from None
+            raise UnreachableError(f"{self.url} cannot be reached: {words}; name it with --url") from None
 
 
 def reason_of(text: str) -> str:
     """Return the innermost reason of an error in Elasticsearch's shape; any other text is shortened."""
     try:
         error = json.loads(text)["error"]
-        while isinstance(error, dict) and isinstance(error.get("caused_by"), dict):
-            error = error["caused_by"]
+        while (cause := _cause(error)) is not None:
+            error = cause
         reason = str(error["reason"] if isinstance(error, dict) else error)
     except (KeyError, TypeError, ValueError, RecursionError):
         reason = text
     return " ".join(reason.split())[:_MAX_REASON]
+
+
+def _cause(error: Any) -> Any:
+    """Return what caused an error. A retriever that fails only suppresses the errors of its children."""
+    if not isinstance(error, dict):
+        return None
+    if error.get("caused_by") is None and isinstance(suppressed := error.get("suppressed"), list):
+        return next((each for each in suppressed if isinstance(each, dict) and "reason" in each), None)
+    cause = error.get("caused_by")
+    return cause if isinstance(cause, dict) else None
 
 
 def _hits(answer: Any) -> list[Hit]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from click.testing import CliRunner, Result
 
 from rerank_proxy.cli import main
@@ -64,6 +65,24 @@ def test_a_proxy_that_is_not_there(judgments: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 1
     assert result.stderr.startswith("rerank-proxy: http://127.0.0.1:1 cannot be reached: ")
+
+
+async def test_a_system_without_figures_fails_the_command(judgments: Path, tmp_path: Path) -> None:
+    """The report is made all the same: what went wrong stands in it."""
+    refused = {"error": {"reason": "Inference endpoint not found [e]"}}
+    async with judged_index() as served:
+        served.answer = lambda _, __, body: (
+            web.json_response(refused, status=404)
+            if "text_similarity_reranker" in body["retriever"]
+            else None
+        )
+        result = await asyncio.to_thread(
+            run, "--index", "films", "--field", "plot", "--url", served.url, "--timed", "0",
+            "--judgments", str(judgments), "--endpoint", "e", "--out", str(tmp_path),
+        )  # fmt: skip
+    assert result.exit_code == 1
+    assert "404: Inference endpoint not found [e]" in result.stdout
+    assert (tmp_path / "report.html").exists()
 
 
 async def test_a_run_that_is_interrupted_goes_on_and_reports(judgments: Path, tmp_path: Path) -> None:

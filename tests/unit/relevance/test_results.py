@@ -1,6 +1,7 @@
 """What is computed of the answers: figures over the same queries, curves, and the cheapest window."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_a_baseline_that_failed_leaves_nothing_to_compare() -> None:
     assert made.results.others == []
     assert "nothing can be compared" in headline_of(made)
     assert findings_of(made) == []
-    assert "bm25 has answered fewer than 90%" in " ".join(notes_of(made))
+    assert "bm25 has answered fewer than 90 %" in " ".join(notes_of(made))
 
 
 def test_hits_without_a_judgment_are_wrong_or_left_out() -> None:
@@ -65,6 +66,15 @@ def test_hits_without_a_judgment_are_wrong_or_left_out() -> None:
     assert wrong.means["RR@10"] < 0.5
     assert {*without.values["RR@10"].values()} <= {0.0, 1.0}
     assert "left out of the lists" in " ".join(notes_of(evaluation(unjudged="leave-out")))
+
+
+def test_a_system_that_finds_nothing_at_all_is_asked_for_its_fields() -> None:
+    """As after a misspelt field, which Elasticsearch finds nothing in."""
+    made = evaluation(endpoints=())
+    assert "found nothing" not in " ".join(notes_of(made))
+    answers = made.results.baseline.asked.answers
+    answers.update({name: replace(answer, hits=()) for name, answer in answers.items()})
+    assert "bm25 found nothing for any query: does the index have the fields" in " ".join(notes_of(made))
 
 
 def test_few_queries_are_said_to_be_few() -> None:

@@ -145,8 +145,8 @@ def _about_queries(evaluation: Evaluation) -> Iterator[str]:
         )
     if 0 < len(results.queries) < _FEW:
         yield (
-            f"{len(results.queries)} queries are few: differences have to be large to be told from chance. "
-            f"Take {_FEW} or more."
+            f"{_count(results.queries, 'query is', 'queries are')} few: differences have to be large to be "
+            f"told from chance. Take {_FEW} or more."
         )
 
 
@@ -157,9 +157,13 @@ def _about_clicks(evaluation: Evaluation) -> Iterator[str]:
     yield (
         f"The judgments were made of {clicked.clicks} clicks. Each counts position^{model.eta:g} (at most "
         f"{model.max_weight:g}), because users look at lower hits less often; a document is worth that sum "
-        f"for each time it was shown, and the best of a query has the grade {model.grades}. Pairs with fewer "
-        f"than {model.min_clicks} clicks have the grade 0 ({clicked.dropped} of them had some)."
+        f"for each time it was shown, and the best of a query has the grade {model.grades}."
     )
+    if model.min_clicks > 1:
+        yield (
+            f"Pairs with fewer than {model.min_clicks} clicks have the grade 0 ({clicked.dropped} of them "
+            "had some)."
+        )
     yield (
         "Clicks cannot tell whether a document that was never shown is good, so a system that finds such "
         "ones is judged too low; nor whether a click was regretted, nor whether attention falls as assumed."
@@ -171,6 +175,11 @@ def _about_failures(evaluation: Evaluation) -> Iterator[str]:
     asked = len(evaluation.material.paired.queries)
     for each in results.all:
         failures = each.asked.failures
+        if each.has_figures and not any(each.hits(query) for query in results.queries):
+            yield (
+                f"{each.system.name} found nothing for any query: does the index have the fields that it "
+                "searches?"
+            )
         if not failures:
             continue
         kinds = [failure.kind for failure in failures]
@@ -182,8 +191,8 @@ def _about_failures(evaluation: Evaluation) -> Iterator[str]:
         )
         if not each.has_figures:
             yield (
-                f"{each.system.name} has answered fewer than {ENOUGH:.0%} of the queries, and gets no "
-                "figures."
+                f"{each.system.name} has answered fewer than {_share(ENOUGH)} of the queries, and gets "
+                "no figures."
             )
     if 0 < len(results.queries) < asked:
         yield (
@@ -214,15 +223,14 @@ def _about_judgments(evaluation: Evaluation) -> Iterator[str]:
     if shares and max(shares.values()) - min(shares.values()) > 0.05:
         least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
         yield (
-            f"Of the first ten hits of {most} {shares[most]:.0%} are judged, of those of {least} "
-            f"{shares[least]:.0%}: what is not judged counts as wrong, so {least} may be better than it "
+            f"Of the first ten hits of {most} {_share(shares[most])} are judged, of those of {least} "
+            f"{_share(shares[least])}: what is not judged counts as wrong, so {least} may be better than it "
             "looks."
         )
     elif shares and min(shares.values()) < _HOLES:
-        yield (
-            f"Of the first ten hits {min(shares.values()):.0%} to {max(shares.values()):.0%} are judged; "
-            "what is not judged counts as wrong."
-        )
+        least, most = _share(min(shares.values())), _share(max(shares.values()))
+        span = most if least == most else f"{least} to {most}"
+        yield f"Of the first ten hits {span} are judged; what is not judged counts as wrong."
 
 
 def _about_times(evaluation: Evaluation) -> Iterator[str]:
@@ -253,6 +261,10 @@ def _about_times(evaluation: Evaluation) -> Iterator[str]:
     left_out = sum(latency.left_out for _, latency in latencies)
     if left_out:
         yield f"{left_out} searches with scores from the cache were not counted for the times (--cold)."
+
+
+def _share(part: float) -> str:
+    return f"{100 * part:.0f} %"
 
 
 def _count(things: Sized, one: str, many: str) -> str:

@@ -8,7 +8,7 @@ import yaml
 
 from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, MEASURES, TRAINED
 from rerank_proxy.relevance.training.fusing import MEASURE
-from rerank_proxy.relevance.training.running import Outcome
+from rerank_proxy.relevance.training.running import WHY_LEFT_OUT, Outcome
 
 _TAGS: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
     "head": ("sentence-transformers", "sentence-similarity", ("sentence-transformers", "reranker")),
@@ -111,6 +111,11 @@ def _data(outcome: Outcome, *, by_teacher: bool) -> str:
         said.append(
             f"{len(part.held_out)} queries were kept back for the figures; the model has seen none of them, "
             "nor another query with the same text."
+        )
+    if material.left_out:
+        said.append(
+            f"{material.left_out} further queries were left out, {WHY_LEFT_OUT}. `rerank-proxy evaluate` "
+            "asks them, too, so its means are lower."
         )
     said.append(f"Queries are divided by the SHA-256 of the seed and their text; the seed is {plan.seed}.")
     return "\n".join(["## Data", "", *said, ""])

@@ -18,6 +18,7 @@ class Material:
         base: The scores of the endpoint that is compared with, by query and document; empty if none is asked.
         teacher: The scores of a teacher, by query and document; empty without one.
         titles: By the id of the document, where they are read, too.
+        left_out: How many queries are not among `queries` any more, since nothing can be learned of them.
     """
 
     queries: Mapping[str, Query]
@@ -27,6 +28,7 @@ class Material:
     base: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     teacher: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
 
     def relevant(self, query: str) -> dict[str, int]:
         """Return the documents of a query that are graded above 0 and have a text, with their grades."""

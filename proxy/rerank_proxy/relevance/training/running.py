@@ -17,6 +17,7 @@ from rerank_proxy.relevance.training.learning import Learn, Learned, Ready, Scor
 from rerank_proxy.relevance.training.material import Material, reordered
 from rerank_proxy.relevance.training.splitting import Part, folds, held_out
 
+WHY_LEFT_OUT: Final = "for which the first stage finds nothing, or no relevant document has a text"
 _DEV: Final = 0.2
 """The share of the training queries that decide when a long training ends."""
 
@@ -128,7 +129,10 @@ def run(plan: Plan, material: Material, progress: Progress, say: Callable[[str],
     choice = choose(plan.recipe, amount_of(material, kind, accelerated=plan.device != "cpu"))
     say(f"recipe {choice.recipe}: {choice.reason}")
     used = trainable(material)
-    material = replace(material, queries={name: material.queries[name] for name in used})
+    left_out = len(material.queries) - len(used)
+    if left_out:
+        say(f"left out: {left_out} of {len(material.queries)} queries, {WHY_LEFT_OUT}")
+    material = replace(material, queries={name: material.queries[name] for name in used}, left_out=left_out)
     plan.work.mkdir(parents=True, exist_ok=True)
     before, learn = _starts(plan, kind, choice.recipe, material, progress)
     if choice.recipe in ("fusion", "head"):

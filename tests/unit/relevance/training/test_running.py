@@ -1,6 +1,7 @@
 """A fusion is trained, measured with queries apart, and called better only if it is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_what_the_first_stage_does_not_find_is_not_measured(tmp_path: Path) -> N
     outcome = trained(Material(made.queries, judgments, made.first, texts, beyond), tmp_path)
     for figures in outcome.assessment.figures.values():
         assert figures["nDCG@10"].mean < 0.6
+
+
+def test_queries_that_nothing_is_found_for_are_left_out_and_counted(tmp_path: Path) -> None:
+    made = with_base(material(30), helpful=True)
+    first = {query: [] if query in list(made.queries)[:2] else hits for query, hits in made.first.items()}
+    outcome = trained(replace(made, first=first), tmp_path)
+    assert outcome.assessment.queries == 28
+    write(outcome, tmp_path / "out", by_teacher=False)
+    assert "2 further queries were left out" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_what_is_not_better_is_not_called_so(tmp_path: Path) -> None:
