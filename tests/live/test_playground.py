@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 from elasticsearch import Elasticsearch
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from testbed.proxy import RunningProxy
 from tests.live.conftest import ENDPOINT, MakeIndex
@@ -127,6 +127,27 @@ async def test_two_endpoints_against_each_other(browser: Browser, proxy: Running
         await page.locator("#sides button").nth(2).click()
         await expect(page.locator("[data-side=b]")).to_be_visible()
         await expect(page.locator(".slope")).to_be_visible()
+
+
+@pytest.mark.parametrize("body", ["<html>Sign in</html>", {"hits": {"hits": {}}}, None])
+async def test_an_answer_that_is_no_search(
+    browser: Browser, proxy: RunningProxy, films: str, body: Any
+) -> None:
+    """It is not said to have found nothing: a page for signing in may stand before Elasticsearch."""
+
+    async def answered(route: Route) -> None:
+        if json.loads(route.request.post_data or "")["path"].endswith("/_search"):
+            await route.fulfill(
+                json={"status": 200, "headers": {}, "took_ms": 1, "body": body, "record": None}
+            )
+        else:
+            await route.continue_()
+
+    async with visit(browser, proxy.admin.url, shared(films)) as page:
+        await page.route("**/playground/request", answered)
+        await page.click("#go")
+        await expect(page.locator("#notes")).to_contain_text("The answer is not that of a search.")
+        await expect(page.locator("#results")).to_be_hidden()
 
 
 async def test_a_whole_body_and_its_faults(browser: Browser, proxy: RunningProxy, films: str) -> None:

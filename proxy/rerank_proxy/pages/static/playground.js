@@ -84,12 +84,12 @@ async function run(current, wanted, signal) {
   say("Searching …");
   const found = [];
   const send = async (side) => {
-    const whole = await ask("POST", path, side.text, { where: `The search reranked by ${side.title}`, signal });
+    const whole = await hitsOf(path, side.text, `The search reranked by ${side.title}`, signal);
     return { ...side, whole, answer: whole.body, record: whole.record ?? null, from: side.body.from ?? 0 };
   };
   let first;
   try {
-    first = await ask("POST", path, plain, { where: "The plain search", signal });
+    first = await hitsOf(path, plain, "The plain search", signal);
   } catch (fault) {
     // What is wrong with it is told best of the search as it was written, with its lines and columns.
     if (fault.status === 400) await send(sides[0]);
@@ -97,6 +97,13 @@ async function run(current, wanted, signal) {
   }
   for (const side of sides) found.push(await send(side));
   show(current, field, first, found);
+}
+
+/** Search. What stands between the proxy and Elasticsearch may answer with a page of its own, and status 200. */
+async function hitsOf(path, body, where, signal) {
+  const answer = await ask("POST", path, body, { where, signal });
+  if (Array.isArray(answer.body?.hits?.hits)) return answer;
+  throw new Fault({ status: answer.status, reason: "The answer is not that of a search.", where });
 }
 
 function show(current, field, plain, sides) {
