@@ -130,7 +130,7 @@ async def test_two_endpoints_against_each_other(browser: Browser, proxy: Running
 
 
 @pytest.mark.parametrize("body", ["<html>Sign in</html>", {"hits": {"hits": {}}}, None])
-async def test_an_answer_that_is_no_search(
+async def test_an_answer_without_hits_of_a_search(
     browser: Browser, proxy: RunningProxy, films: str, body: Any
 ) -> None:
     """It is not said to have found nothing: a page for signing in may stand before Elasticsearch."""
