@@ -18,7 +18,7 @@ from rerank_proxy.relevance.endpoints import look_up
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import Act
 from rerank_proxy.relevance.judging.endpoint_judge import IN_A_ROW, Asking, prompt_of
-from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading
+from rerank_proxy.relevance.judging.grading import Grading, chat_thresholds
 from rerank_proxy.relevance.judging.texts import texts_of
 from rerank_proxy.relevance.judging.workspace import SCALE, Workspace
 from rerank_proxy.relevance.reading import read_judgments
@@ -204,7 +204,7 @@ async def test_a_chat_model_answers_with_grades(
             assert f"gave no scores {IN_A_ROW} times in a row" in str(refused.value)
             assert len(model.asked) == 3 + IN_A_ROW
     assert scores == {("q", silence): 3.0, ("q", other): 0.0}
-    grades = Grading(way="thresholds", bounds=CHAT_THRESHOLDS).grades(
+    grades = Grading(way="thresholds", bounds=chat_thresholds(3)).grades(
         {("q", silence): 3.0, ("q", other): 0.0}
     )
     assert grades == {("q", silence): 3, ("q", other): 0}

@@ -145,9 +145,8 @@ async def test_a_whole_body_and_its_faults(browser: Browser, proxy: RunningProxy
         await expect(notes).to_contain_text("[7:27]")
         await expect(notes).to_contain_text("What to do:")
         assert await violations(page) == []
-        await page.fill(
-            "#body", '{"text_similarity_reranker": {"windowsize": 3}}'
-        )  # bare, and without a child
+        bare = {"text_similarity_reranker": {"windowsize": 3}}
+        await page.fill("#body", json.dumps(bare))
         await page.keyboard.press("Control+Enter")
         await expect(notes).to_contain_text("did you mean [rank_window_size]?")
         await page.fill("#body", json.dumps({**json.loads(written), "size": 1}, indent=1))

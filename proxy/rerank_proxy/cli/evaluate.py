@@ -12,6 +12,7 @@ from rerank_proxy.cli.proxy_options import ProxyOptions, proxy_options
 from rerank_proxy.cli.relevance_options import (
     FILE,
     FOLDER,
+    compared_options,
     concurrency_option,
     index_option,
     judgments_option,
@@ -81,23 +82,7 @@ _OPTIONS: Final[list[click.Parameter]] = [
     ),
     _judged("--limit", type=click.IntRange(1), help="Ask only so many of the queries, spread over all."),
     index_option(_COMPARED),
-    _compared(
-        "--system",
-        "systems",
-        multiple=True,
-        metavar="[NAME=]SYSTEM",
-        help="bm25:FIELD, or a JSON or YAML file with a retriever or a search body that has {{query}} in "
-        "it. Repeatable. [default: bm25 of --field]",
-    ),
-    _compared(
-        "--endpoint",
-        "endpoints",
-        multiple=True,
-        metavar="[NAME=]ID",
-        help="An inference endpoint: a reranker above --first-stage, or what stands for {{endpoint}}. "
-        "Repeatable.",
-    ),
-    _compared("--field", metavar="FIELD[,FIELD]...", help="What bm25 searches; endpoints read the first."),
+    *compared_options(_COMPARED, default=" [default: bm25 of --field]"),
     _compared(
         "--window",
         "windows",
@@ -107,7 +92,6 @@ _OPTIONS: Final[list[click.Parameter]] = [
         help="rank_window_size of the endpoints, and what stands for {{window}}: one, or several with "
         "commas between.",
     ),
-    _compared("--first-stage", metavar="SYSTEM", help="What endpoints rerank. [default: bm25 of --field]"),
     _compared("--baseline", metavar="NAME", help="What the others are compared with. [default: the first]"),
     _measured(
         "--measure",

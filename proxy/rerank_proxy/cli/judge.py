@@ -8,7 +8,13 @@ import click
 from rerank_proxy.cli.help import Group, Option
 from rerank_proxy.cli.options import CONFIG_OPTIONS, die, pairs_of
 from rerank_proxy.cli.proxy_options import proxy_options
-from rerank_proxy.cli.relevance_options import FILE, FOLDER, concurrency_option, index_option
+from rerank_proxy.cli.relevance_options import (
+    FILE,
+    FOLDER,
+    compared_options,
+    concurrency_option,
+    index_option,
+)
 
 _POOLED: Final = "What is pooled"
 _JUDGING: Final = "Who judges, and by what"
@@ -48,15 +54,7 @@ def _judging(*names: str, **more: Any) -> click.Parameter:
 
 _POOL_OPTIONS: Final[list[click.Parameter]] = [
     index_option(_POOLED),
-    _pooled(
-        "--system",
-        "systems",
-        multiple=True,
-        metavar="[NAME=]SYSTEM",
-        help="bm25:FIELD, or a file of a template, as of evaluate. Repeatable.",
-    ),
-    _pooled("--endpoint", "endpoints", multiple=True, metavar="[NAME=]ID", help="A reranker. Repeatable."),
-    _pooled("--field", metavar="FIELD", help="The field that endpoints read, and that bm25 searches."),
+    *compared_options(_POOLED),
     _pooled(
         "--window",
         default=50,
@@ -64,7 +62,6 @@ _POOL_OPTIONS: Final[list[click.Parameter]] = [
         type=click.IntRange(1, 10_000),
         help="How many hits of the first stage endpoints rerank.",
     ),
-    _pooled("--first-stage", metavar="SYSTEM", help="What endpoints rerank. [default: bm25 of --field]"),
     _pooled(
         "--depth",
         default=20,

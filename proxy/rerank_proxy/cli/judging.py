@@ -24,7 +24,7 @@ from rerank_proxy.relevance.files import read_text
 from rerank_proxy.relevance.judging.acts import now
 from rerank_proxy.relevance.judging.desk import Desk
 from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, prompt_of
-from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading, InvalidGradingError
+from rerank_proxy.relevance.judging.grading import Grading, InvalidGradingError, chat_thresholds
 from rerank_proxy.relevance.judging.pooling import make_pool
 from rerank_proxy.relevance.judging.server import JudgingServer
 from rerank_proxy.relevance.judging.texts import texts_of
@@ -252,9 +252,7 @@ def _grading(options: Mapping[str, Any], highest: int) -> Grading:
     way = "quantiles" if options["quantiles"] is not None else "thresholds"
     given = options[way]
     try:
-        bounds = CHAT_THRESHOLDS if given is None else tuple(float(each) for each in given.split(","))
-        if given is None:
-            bounds = tuple(grade + 0.5 for grade in range(highest))
+        bounds = chat_thresholds(highest) if given is None else tuple(map(float, given.split(",")))
         grading = Grading(way=cast("Any", way), bounds=bounds)
     except InvalidGradingError as error:
         raise RelevanceError(f"--{way} {given}: {error}") from None

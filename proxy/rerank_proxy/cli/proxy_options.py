@@ -5,11 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import click
 
-from rerank_proxy.cli.credentials import authorization, credential_options, tls_context
-from rerank_proxy.cli.options import load_settings
+from rerank_proxy.cli.credentials import (
+    PASSWORD_VARIABLE,
+    authorization,
+    credential_options,
+    tls_context,
+)
+from rerank_proxy.cli.options import CommandError, load_settings
 from rerank_proxy.settings import Address
 
 
@@ -55,15 +61,36 @@ class ProxyOptions:
         """Return how the proxy at the address is called, or the one that listens according to the settings.
 
         Raises:
-            CommandError: The credentials or the certificates cannot be used.
+            CommandError: The address, the credentials or the certificates cannot be used.
         """
         if self.url is not None:
-            url = self.url.rstrip("/")
+            url = _checked(self.url).rstrip("/")
         else:
             settings = load_settings(config=self.config, secrets_dir=self.secrets_dir)
             url = _url_of(settings.listen, https=settings.tls.cert is not None)
         credentials = authorization(self.user, self.password_file, self.api_key_file)
         return Access(url, credentials, tls_context(self.ca_certs) if url.startswith("https:") else None)
+
+
+def _checked(url: str) -> str:
+    """Return an address without credentials in it: reports and files of answers name where they are from.
+
+    Raises:
+        CommandError: There are some, or it is none.
+    """
+    if "@" in url:
+        raise CommandError(
+            "--url: every user of this machine can see a password on a command line: give the address alone, "
+            f"and --user NAME with --password-file or {PASSWORD_VARIABLE}"
+        )
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or "?" in url or "#" in url:
+        raise CommandError(f"--url {url}: is not an address: expected http://HOST:PORT")
+    return url
 
 
 def _url_of(listen: Address, *, https: bool) -> str:

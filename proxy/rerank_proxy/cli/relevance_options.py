@@ -34,6 +34,50 @@ def index_option(group: str = OTHERS) -> Option:
     return Option(["--index"], group=group, required=True, metavar="NAME", help=about)
 
 
+def compared_options(group: str = OTHERS, *, default: str = "") -> list[Option]:
+    """Make the options for systems, and for the endpoints and the field that those without a file have.
+
+    Args:
+        default: What the help says that systems are by default.
+    """
+    return [
+        Option(
+            ["--system", "systems"],
+            group=group,
+            multiple=True,
+            metavar="[NAME=]SYSTEM",
+            help="bm25:FIELD, or a JSON or YAML file with a retriever or a search body that has {{query}} in "
+            f"it. Repeatable.{default}",
+        ),
+        Option(
+            ["--endpoint", "endpoints"],
+            group=group,
+            multiple=True,
+            metavar="[NAME=]ID",
+            help="An inference endpoint: a reranker above --first-stage, or what stands for {{endpoint}}. "
+            "Repeatable.",
+        ),
+        Option(
+            ["--field"],
+            group=group,
+            metavar="FIELD[,FIELD]...",
+            help="What bm25 searches; endpoints read the first.",
+        ),
+        first_stage_option(group),
+    ]
+
+
+def first_stage_option(group: str) -> Option:
+    """Make the option for what a reranker stands above."""
+    return Option(
+        ["--first-stage"],
+        group=group,
+        metavar="SYSTEM",
+        help="What endpoints rerank: bm25:FIELD, or a JSON or YAML file with a retriever. "
+        "[default: bm25 of --field]",
+    )
+
+
 def concurrency_option(group: str = OTHERS) -> Option:
     """Make the option for how many requests are under way."""
     return Option(

@@ -13,6 +13,7 @@ from rerank_proxy.cli.relevance_options import (
     FILE,
     FOLDER,
     concurrency_option,
+    first_stage_option,
     index_option,
     judgments_option,
     queries_option,
@@ -57,12 +58,7 @@ _OPTIONS: Final[list[click.Parameter]] = [
         help="The field with a document's title: a bi-encoder learns from titles, too, "
         "as queries for their texts.",
     ),
-    _learned(
-        "--first-stage",
-        metavar="SYSTEM",
-        help="bm25:FIELD, or a JSON or YAML file with a retriever that has {{query}} in it. "
-        "[default: bm25 of --field]",
-    ),
+    first_stage_option(_LEARNED),
     _learned(
         "--window",
         type=click.IntRange(10, 1000),

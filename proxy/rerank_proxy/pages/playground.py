@@ -114,7 +114,7 @@ class Playground:
             raise status_error(502, f"the proxy {failure}") from None
         took_ms = (time.perf_counter() - began) * 1000
         record = b"null" if key is None else await self._record(key)
-        return await offload(len(answer.body), _written, answer, took_ms, record)
+        return await offload(len(answer.body) + len(record), _written, answer, took_ms, record)
 
     async def _key(self) -> str | None:
         """Return a key for a recording; None where there is none, as while the application is down."""

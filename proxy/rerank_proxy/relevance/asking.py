@@ -10,7 +10,7 @@ from rerank_proxy.relevance.answers import Answer
 from rerank_proxy.relevance.index_state import IndexState
 from rerank_proxy.relevance.journal import Journal, key_of
 from rerank_proxy.relevance.judgments import Query
-from rerank_proxy.relevance.searching import Found, RefusedError, Searcher
+from rerank_proxy.relevance.searching import RefusedError, Searcher
 from rerank_proxy.relevance.systems import System
 from rerank_proxy.relevance.templates import rerankers_in
 from rerank_proxy.relevance.workers import work_on
@@ -120,7 +120,7 @@ class Asking:
             found = await self.searcher.search(self.index, self._fresh_body(system, query))
         except RefusedError:
             return
-        if _skipped(found) is None and found.attempts == 1:
+        if found.skipped is None and found.attempts == 1:
             answer = Answer((), found.took_ms, found.x_rerank)
             asked.timed.append(answer)
             self.journal.add(key, answer, system=system.name, query=query.id, timed="alone")
@@ -139,7 +139,7 @@ class Asking:
         except RefusedError as error:
             self._failed(asked, Failure(query.id, "refused", f"{error.status}: {error.reason}"))
             return
-        if (reason := _skipped(found)) is not None:
+        if (reason := found.skipped) is not None:
             self._failed(asked, Failure(query.id, "skipped", reason))
             return
         asked.in_a_row = 0
@@ -174,9 +174,3 @@ def for_timing(queries: Sequence[Query], number: int) -> list[Query]:
 
 def _spread(queries: Sequence[Query], step: int) -> list[Query]:
     return [query for start in range(step) for query in queries[start::step]]
-
-
-def _skipped(found: Found) -> str | None:
-    """Return why a reranker of a search did not rerank; None if all did."""
-    skipped = (each for each in found.rerankings if each.outcome == "skipped")
-    return next((each.reason or "no reason is given" for each in skipped), None)

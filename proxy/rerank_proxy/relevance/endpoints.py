@@ -63,7 +63,7 @@ async def scores_of(searcher: Searcher, endpoint: str, query: str, texts: Sequen
     try:
         scores = {int(row["index"]): float(row["relevance_score"]) for row in answer["rerank"]}
         found = [scores[place] for place in range(len(texts))]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         found = []
     if len(found) < len(texts) or not all(map(math.isfinite, found)):
         raise RelevanceError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 Judgments = Mapping[str, Mapping[str, int]]
 """Grades, by the id of the query and the id of the document. A grade above 0 is a document that answers the
@@ -20,8 +20,7 @@ class Query:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A document that was found, and the score that it was ranked by."""
 
     id: str

@@ -66,6 +66,12 @@ class Found:
     def rerankings(self) -> list[Reranking]:
         return rerankings(self.x_rerank)
 
+    @property
+    def skipped(self) -> str | None:
+        """Why a reranker of the search did not rerank; None if all did."""
+        skipped = (each for each in self.rerankings if each.outcome == "skipped")
+        return next((each.reason or "no reason is given" for each in skipped), None)
+
 
 class Searcher:
     """A client of a proxy, or of any Elasticsearch. Use it as an asynchronous context manager.
@@ -76,7 +82,8 @@ class Searcher:
         tls: What verifies its certificate.
         concurrency: How many requests are under way at once.
         timeout_s: For one request.
-        patience_s: How long a busy server (429, 503) is waited for altogether before a search fails.
+        patience_s: How long a busy server (429, 503) is waited for altogether before a search fails, and one
+            that has answered before and is gone, as while it is restarted.
     """
 
     def __init__(
@@ -97,6 +104,7 @@ class Searcher:
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._session: aiohttp.ClientSession | None = None
+        self._has_answered = False
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -149,13 +157,19 @@ class Searcher:
         began, attempts = time.monotonic(), 0
         while True:
             attempts += 1
-            async with self._turns:
-                status, text, headers, took_ms = await self._exchange(method, path, body)
-            if status not in BUSY:
-                break
-            wait_s = _wait_s(attempts, retry_after(headers, time.time()))
-            if time.monotonic() + wait_s - began > self._patience_s:
-                break
+            try:
+                async with self._turns:
+                    status, text, headers, took_ms = await self._exchange(method, path, body)
+            except UnreachableError:
+                wait_s = self._wait_s(began, attempts, None) if self._has_answered else None
+                if wait_s is None:
+                    raise
+            else:
+                self._has_answered = True
+                asked_s = retry_after(headers, time.time())
+                wait_s = self._wait_s(began, attempts, asked_s) if status in BUSY else None
+                if wait_s is None:
+                    break
             await asyncio.sleep(wait_s)
         if status >= 400:
             raise RefusedError(status, reason_of(text))
@@ -163,6 +177,11 @@ class Searcher:
             return json.loads(text), took_ms, _text(headers.get("X-Rerank")), attempts
         except (ValueError, RecursionError):
             raise UnreachableError(f"{self.url} answered, but not with JSON: is it Elasticsearch?") from None
+
+    def _wait_s(self, began: float, attempts: int, asked_s: float | None) -> float | None:
+        """Return how long to wait before the next attempt; None if that is longer than there is patience."""
+        wait_s = _wait_s(attempts, asked_s)
+        return wait_s if time.monotonic() + wait_s - began <= self._patience_s else None
 
     async def _exchange(
         self, method: str, path: str, body: Mapping[str, Any] | None
@@ -173,11 +192,11 @@ class Searcher:
             async with self._session.request(
                 method, self.url + path, json=body, ssl=self._tls or True, allow_redirects=False
             ) as answer:
-                data = await answer.content.read(_MAX_ANSWER + 1)
-                while len(data) <= _MAX_ANSWER and (more := await answer.content.read(_MAX_ANSWER)):
-                    data += more
-                if len(data) > _MAX_ANSWER:
-                    raise RefusedError(answer.status, f"with more than {_MAX_ANSWER} bytes")
+                data = bytearray()
+                async for piece in answer.content.iter_any():
+                    data += piece
+                    if len(data) > _MAX_ANSWER:
+                        raise RefusedError(answer.status, f"with more than {_MAX_ANSWER} bytes")
                 took_ms = round((time.perf_counter() - began) * 1000, 3)
                 return answer.status, data.decode("utf-8", "replace"), answer.headers, took_ms
         except TimeoutError:

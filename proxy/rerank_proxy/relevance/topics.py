@@ -17,8 +17,8 @@ from typing import Final
 from rerank_proxy.relevance.judgments import Query
 from rerank_proxy.relevance.lines import Line
 
-_TAG: Final = re.compile(r"<(/?)(\w+)[^<>]*>")
-_LABEL: Final = re.compile(r"\s*(?:number|topic|query)\s*:\s*", re.IGNORECASE)
+_TAG: Final = re.compile(r"<(/?)(\w+)\b[^<>]*>")
+_LABEL: Final = re.compile(r"(?:number|topic|query)\s*:\s*", re.IGNORECASE)
 _SECTIONS: Final = frozenset({"num", "title", "desc", "narr", "dom", "con", "fac", "def", "smry", "head"})
 _QUERY: Final = ("title", "query")
 

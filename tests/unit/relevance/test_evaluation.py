@@ -1,6 +1,7 @@
 """An evaluation: what it asks, what it keeps, and what it makes of failures."""
 
 import asyncio
+import itertools
 import json
 import resource
 from collections.abc import AsyncIterator, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from rerank_proxy.relevance import searching
 from rerank_proxy.relevance.answers import FILE
 from rerank_proxy.relevance.asking import IN_A_ROW
 from rerank_proxy.relevance.clicks import ClickModel
@@ -22,6 +24,7 @@ from rerank_proxy.relevance.searching import RefusedError, Searcher, Unreachable
 from rerank_proxy.relevance.systems import Wanted, systems_of
 from tests.support.judged_index import JudgedIndex, judged_index, refused
 from tests.support.quiet import quiet
+from tests.support.raw_http import Wire, raw_server
 
 QUERIES = [
     f"a {word} film" for word in ("murderer", "boxer", "dog", "heist", "detective", "people", "way", "two")
@@ -250,7 +253,7 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
     await laboratory.run()
     file = laboratory.directory / "out" / FILE
     lines = file.read_bytes().split(b"\n")
-    for damaged in (b"{}", b"[" * 100_000, lines[1].replace(b'"hits":[', b'"hits":[[],')):
+    for damaged in (b"{}", b"[" * 100_000, lines[1].replace(b'"hits":[[', b'"hits":[[[')):
         file.write_bytes(b"\n".join([*lines[:2], damaged, *lines[2:]]))
         with pytest.raises(RelevanceError, match=r"line 3: .*; remove the line, or give --fresh"):
             await laboratory.run()
@@ -283,6 +286,29 @@ async def test_answers_without_hits(index: JudgedIndex, answer: Any, problem: st
     async with Searcher(index.url) as searcher:
         with pytest.raises(RefusedError, match=problem):
             await searcher.search("films", body)
+
+
+async def test_a_server_that_is_restarted_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was there when the command began, perhaps an hour ago."""
+    monkeypatch.setattr(searching, "_wait_s", lambda attempts, asked_s: 0.01)
+    found = b'{"hits": {"hits": []}}'
+    head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(found)
+    gone = {2, 3}
+    number = itertools.count(1)
+
+    async def serve(wire: Wire) -> None:
+        await wire.read_message()
+        if next(number) not in gone:
+            await wire.send(head + found)
+
+    async with raw_server(serve) as server, Searcher(server.url, patience_s=60) as searcher:
+        attempts = [(await searcher.search("films", {})).attempts for _ in range(3)]
+        assert attempts == [1, 3, 1]
+    async with raw_server(serve) as server, Searcher(server.url, patience_s=0.1) as searcher:
+        await searcher.search("films", {})
+        gone.update(range(5, 10_000))
+        with pytest.raises(UnreachableError, match="cannot be reached"):
+            await searcher.search("films", {})
 
 
 def test_the_innermost_reason_is_told() -> None:

@@ -143,6 +143,16 @@ def test_faults_name_file_and_line(
     assert problem in str(raised.value)
 
 
+@pytest.mark.parametrize("topic", ["<num>{}1 <title> x", "<num> 1 <title> x <{}", "<num> 1 <title> topic{}x"])
+@pytest.mark.parametrize("filling", [" ", "a", "<a", "topic"])
+def test_long_lines_of_topics_take_no_longer_than_their_length(
+    tmp_path: Path, topic: str, filling: str
+) -> None:
+    """With a pattern that goes back over what it has read, such a line took hours."""
+    path = written(tmp_path, f"<top>\n{topic.format(filling * 100_000)}\n</top>\n")
+    assert str(path) in outcome(read_queries, path)
+
+
 @pytest.mark.parametrize("read", [read_queries, read_judgments, read_clicks])
 def test_files_without_anything(tmp_path: Path, read: Callable[[Path], object]) -> None:
     with pytest.raises(RelevanceError, match="holds no"):

@@ -8,14 +8,11 @@ documents are relevant: that was put in.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 Way = Literal["thresholds", "quantiles"]
-
-CHAT_THRESHOLDS: Final = (0.5, 1.5, 2.5)
-"""For endpoints that answer with the grade itself."""
 
 
 class InvalidGradingError(ValueError):
@@ -48,6 +45,11 @@ class Grading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Return a grade for each score."""
         bounds = self.bounds if self.way == "thresholds" else quantiles([*scores.values()], self.bounds)
         return {pair: sum(score >= bound for bound in bounds) for pair, score in scores.items()}
+
+
+def chat_thresholds(highest: int) -> tuple[float, ...]:
+    """Return the thresholds for an endpoint that answers with the grade itself: the nearest one counts."""
+    return tuple(grade + 0.5 for grade in range(highest))
 
 
 def quantiles(scores: Sequence[float], shares: Sequence[float]) -> list[float]:

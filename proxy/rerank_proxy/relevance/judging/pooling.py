@@ -69,9 +69,9 @@ async def _pooled(
             answer = await searcher.search(plan.index, system.body(query.text, plan.depth))
         except RefusedError as error:
             raise RelevanceError(f"{where}: {searcher.url} {error}") from None
-        skipped = next((each for each in answer.rerankings if each.outcome == "skipped"), None)
-        if skipped is not None:
-            reason = skipped.reason or "no reason is given"
-            raise RelevanceError(f"{where}: was not reranked: {reason}; the same command goes on from here")
+        if answer.skipped is not None:
+            raise RelevanceError(
+                f"{where}: was not reranked: {answer.skipped}; the same command goes on from here"
+            )
         found[system.name] = [hit.id for hit in answer.hits]
     return pooled(query.id, query.text, found, plan.depth)

@@ -43,7 +43,7 @@ def models_of(judgments: Path) -> list[str]:
         told = msgspec.json.decode(content)
         machines = [each for each in told["judges"] if each["kind"] == "endpoint" and each["grades"] > 0]
         return [name for each in machines for name in (each["endpoint"], each["model"]) if name]
-    except (msgspec.DecodeError, KeyError, TypeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, KeyError, TypeError, UnicodeDecodeError, RecursionError):
         raise RelevanceError(f"{path}: is damaged; write the judgments again") from None
 
 

@@ -22,9 +22,9 @@ class Settled:
     """What the judgments come to.
 
     Attributes:
-        grades: By the ids of query and document. sources: Whose grade each is: the name of a person,
-        `resolved`, several names with `+` between them, or
-            an endpoint's with `endpoint:` before it.
+        grades: By the ids of query and document.
+        sources: Whose grade each is: the name of a person, `resolved`, several names with `+` between them,
+            or an endpoint's with `endpoint:` before it.
         open: How many documents persons grade differently, without a decision.
         unsure: How many have no grade because those who read them were not sure.
     """

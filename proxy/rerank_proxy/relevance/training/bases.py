@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.files import read_if_exists
 
 Kind = Literal["bi-encoder", "cross-encoder"]
 _OFFLINE: Final = {
@@ -17,6 +18,7 @@ _OFFLINE: Final = {
     "WANDB_MODE": "disabled",
     "TOKENIZERS_PARALLELISM": "false",
 }
+_MAX_JSON: Final = 1 << 24
 _POOLING: Final = "Pooling"
 _HEAD: Final = "ForSequenceClassification"
 
@@ -65,9 +67,8 @@ def digest_of(directory: Path) -> str:
 
 
 def _json(path: Path, missing: Any) -> Any:
+    content = read_if_exists(path, _MAX_JSON)
     try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return missing
-    except (OSError, ValueError):
+        return missing if content is None else json.loads(content)
+    except (ValueError, RecursionError):
         raise RelevanceError(f"{path}: cannot be read as JSON") from None

@@ -9,6 +9,7 @@ The result is the bi-encoder with a `Dense` and a `Normalize` of sentence-transf
 """
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from sentence_transformers.base.modules import Dense, Normalize
 from torch.nn.functional import normalize
 
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.files import write
 from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.training.bases import digest_of
 from rerank_proxy.relevance.training.material import Material
@@ -170,9 +172,9 @@ def _encoded(
             values = np.load(path, allow_pickle=False)
         else:
             values = np.asarray(encode(list(part), show_progress_bar=False), dtype=np.float32)
-            new = path.with_suffix(".new.npy")
-            np.save(new, values)
-            new.replace(path)
+            buffer = io.BytesIO()
+            np.save(buffer, values)
+            write(path, buffer.getvalue(), 0o600)
         parts.append(torch.from_numpy(values))
         progress(f"encoding {what}", min(start + _BLOCK, len(texts)), len(texts))
     return torch.cat(parts)
