@@ -1,11 +1,11 @@
 """The commands `rerank-proxy judge …`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from rerank_proxy.cli.help import Group
+from rerank_proxy.cli.help import Group, Option
 from rerank_proxy.cli.options import CONFIG_OPTIONS, die, pairs_of
 from rerank_proxy.cli.proxy_options import proxy_options
 from rerank_proxy.cli.relevance_options import (
@@ -16,6 +16,8 @@ from rerank_proxy.cli.relevance_options import (
     index_option,
 )
 
+_POOLED: Final = "What is pooled"
+_JUDGING: Final = "Who judges, and by what"
 _EXAMPLE = """
 \b
   rerank-proxy judge pool judging queries.tsv --index films \\
@@ -42,33 +44,70 @@ _DIRECTORY = click.argument("directory", metavar="DIR", type=FOLDER)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-@judge.command(params=[*CONFIG_OPTIONS, index_option(), *compared_options(), concurrency_option()])
+def _pooled(*names: str, **more: Any) -> click.Parameter:
+    return Option([*names], group=_POOLED, **more)
+
+
+def _judging(*names: str, **more: Any) -> click.Parameter:
+    return Option([*names], group=_JUDGING, **more)
+
+
+_POOL_OPTIONS: Final[list[click.Parameter]] = [
+    index_option(_POOLED),
+    *compared_options(_POOLED),
+    _pooled(
+        "--window",
+        default=50,
+        show_default=True,
+        type=click.IntRange(1, 10_000),
+        help="How many hits of the first stage endpoints rerank.",
+    ),
+    _pooled(
+        "--depth",
+        default=20,
+        show_default=True,
+        type=click.IntRange(1, 1000),
+        help="Hits taken of each system.",
+    ),
+    concurrency_option(_POOLED),
+    _judging(
+        "--show",
+        "fields",
+        multiple=True,
+        required=True,
+        metavar="FIELD",
+        help="A field that judges see. Repeatable.",
+    ),
+    _judging(
+        "--judge", "judges", multiple=True, metavar="NAME", help="Divide queries among these. Repeatable."
+    ),
+    _judging(
+        "--shared",
+        default=0.2,
+        show_default=True,
+        type=click.FloatRange(0, 1),
+        help="The share of queries that each of them gets, to see how far they agree.",
+    ),
+    _judging(
+        "--grade",
+        "grades",
+        multiple=True,
+        metavar="N=MEANING",
+        help="What a grade means. Repeatable. [default: four, from 0 to 3]",
+    ),
+    _judging(
+        "--seed",
+        default=1,
+        show_default=True,
+        type=int,
+        help="Of the order of documents, and of who judges what.",
+    ),
+]
+
+
+@judge.command(params=[*CONFIG_OPTIONS, *_POOL_OPTIONS])
 @_DIRECTORY
 @click.argument("queries", type=FILE)
-@click.option(
-    "--show",
-    "fields",
-    multiple=True,
-    required=True,
-    metavar="FIELD",
-    help="A field that judges see. Repeatable.",
-)
-@click.option("--window", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Of endpoints.")
-@click.option(
-    "--depth", default=20, show_default=True, type=click.IntRange(1, 1000), help="Hits taken of each system."
-)
-@click.option("--seed", default=1, show_default=True, type=int, help="Of the order, and of who judges what.")
-@click.option(
-    "--judge", "judges", multiple=True, metavar="NAME", help="Divide queries among these. Repeatable."
-)
-@click.option(
-    "--shared",
-    default=0.2,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="The share of queries that each of them gets, to see how far they agree.",
-)
-@click.option("--grade", "grades", multiple=True, metavar="N=MEANING", help="What a grade means. Repeatable.")
 @proxy_options
 def pool(**options: Any) -> None:
     """Collect in DIR what several systems find for the QUERIES of a file, for judges to judge.

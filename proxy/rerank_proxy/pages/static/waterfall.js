@@ -41,7 +41,7 @@ function scale(whole) {
     drawn(
       "svg",
       { "aria-hidden": "true", height: 14, width: "100%" },
-      ...marks.map((at) => drawn("text", { x: `${(100 * at) / whole}%`, y: 11 }, at === 0 ? "0" : `${Number(at.toFixed(1))} ms`)),
+      ...marks.map((at) => drawn("text", { class: at > 0.6 * whole && "far", x: `${(100 * at) / whole}%`, y: 11 }, at === 0 ? "0" : `${Number(at.toFixed(1))} ms`)),
     ),
   );
 }
