@@ -8,7 +8,7 @@ Elasticsearch, and the cases that are marked `long`: those that nearly repeat wh
 import gc
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextvars import copy_context
 from functools import wraps
 from types import ModuleType
@@ -97,8 +97,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Run each test in a context of its own: what it enters there, another test does not meet."""
+    """Run each test in a context and an environment of its own: what it leaves there, no other test meets."""
     test = pyfuncitem.obj
+    environment = dict(os.environ)
 
     @wraps(test)
     def alone(*arguments: object, **more: object) -> object:
@@ -109,6 +110,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     finally:
         pyfuncitem.obj = test  # which reports look at
+        _restore(environment)
+
+
+def _restore(environment: Mapping[str, str]) -> None:
+    """Undo what was changed in the environment, and touch nothing else: threads may be reading it."""
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    for name, value in environment.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def pytest_unconfigure() -> None:
