@@ -1,4 +1,4 @@
-"""The report: readable by itself, whoever reads it, and whatever the queries hold."""
+"""The report: readable by itself in any browser, whatever the queries hold."""
 
 import itertools
 import json

@@ -1,11 +1,14 @@
 """From scores to grades."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.relevance.judging.grading import Grading, InvalidGradingError
+from rerank_proxy.relevance.judging.grading import Grading, InvalidGradingError, Way
 
+WAYS: Sequence[Way] = ("thresholds", "quantiles")
 SCORES = st.lists(st.floats(-10, 10), min_size=1, max_size=40)
 
 
@@ -25,9 +28,9 @@ def test_quantiles_are_shares_of_all_scores() -> None:
     assert [*grades.values()] == [0, 0, 0, 0, 0, 1, 1, 1, 2, 3]
 
 
-@given(SCORES, st.sampled_from(["thresholds", "quantiles"]))
-def test_a_higher_score_has_no_lower_grade(scores: list[float], way: str) -> None:
-    grading = Grading(way=way, bounds=(0.2, 0.5, 0.9))  # type: ignore[arg-type]
+@given(SCORES, st.sampled_from(WAYS))
+def test_a_higher_score_has_no_lower_grade(scores: list[float], way: Way) -> None:
+    grading = Grading(way=way, bounds=(0.2, 0.5, 0.9))
     grades = [*grading.grades(scored(scores)).values()]
     ordered = sorted(zip(scores, grades, strict=True))
     assert [grade for _, grade in ordered] == sorted(grades)
@@ -51,6 +54,6 @@ def test_no_more_texts_get_a_grade_than_its_share(scores: list[float]) -> None:
         ("quantiles", (0.5, 1.5), "not all between 0 and 1"),
     ],
 )
-def test_bounds_that_make_no_sense_are_refused(way: str, bounds: tuple[float, ...], why: str) -> None:
+def test_bounds_that_make_no_sense_are_refused(way: Way, bounds: tuple[float, ...], why: str) -> None:
     with pytest.raises(InvalidGradingError, match=why):
-        Grading(way=way, bounds=bounds)  # type: ignore[arg-type]
+        Grading(way=way, bounds=bounds)
