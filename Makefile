@@ -67,6 +67,10 @@ docs: $(DEV_STAMP) ## what is made from tables: pages of settings and clients, t
 	$(PYTHON_BIN) -m deploy.monitoring.dashboard > deploy/monitoring/dashboard.json
 	$(PYTHON_BIN) -m deploy.made_files
 
+.PHONY: pictures
+pictures: $(DEV_STAMP) ## docs/pictures of the playground and the status page, from the demo's films: look at them
+	$(PYTHON_BIN) -m docs.site.pictures
+
 .PHONY: site
 site: $(DEV_STAMP) ## the documentation as a site in build/site, which is read without a server or a network
 	NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build

@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 from rich.console import Console
 from rich.table import Table
@@ -21,7 +22,9 @@ _NARROW = 82
 def show_setup(console: Console, elasticsearch: RunningElasticsearch, proxy: Serving) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_row("Elasticsearch", f"{elasticsearch.version} at {elasticsearch.url}: {elasticsearch.origin}")
-    grid.add_row("rerank-proxy", f"at {proxy.server.url}; probes and metrics at {proxy.admin.url}")
+    grid.add_row(
+        "rerank-proxy", f"at {proxy.server.url}; playground, probes and metrics at {proxy.admin.url}"
+    )
     grid.add_row(
         "model",
         f"{MODEL_NAME}, a small bi-encoder that is distributed as a Python package. The demo maps the "
@@ -47,7 +50,19 @@ def show_how_to_try(console: Console, elasticsearch: RunningElasticsearch, proxy
     ):
         console.print(f"\n[bold]{title}[/]")
         console.print(lines, highlight=False, markup=False, soft_wrap=True)
+    console.print("\n[bold]In a browser[/]")
+    console.print(
+        f"The playground, with this search in it:\n{playground_address(proxy)}",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print("\nServing until Ctrl-C.", highlight=False)
+
+
+def playground_address(proxy: Serving) -> str:
+    """Return the address of the playground, with the reference search filled in."""
+    search = {"index": INDEX, "field": "plot", "a": ENDPOINT, "query": QUESTION, "words": "crime"}
+    return f"{proxy.admin.url}/#{urlencode({**search, 'fields': 'plot,genre'})}"
 
 
 def python_command(elasticsearch: RunningElasticsearch, proxy: Serving) -> str:

@@ -2,14 +2,17 @@
 
 The push profile draws few examples, always the same, so that a push cannot fail by chance. The long profile
 (`--long`, `make test-long`) draws many, other ones each time, and runs more tests against every version of
-Elasticsearch.
+Elasticsearch, and the cases that are marked `long`: those that nearly repeat what others have tried.
 """
 
 import gc
 import os
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Mapping
 from contextvars import copy_context
 from functools import wraps
+from types import ModuleType
+from typing import cast
 
 import hypothesis
 import pytest
@@ -19,6 +22,12 @@ from hypothesis import HealthCheck
 # thread; on a busy machine the threads wait for each other, spinning, for several times as long as they
 # compute. Engines set their own number for the threads that run models.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nor do those threads spin while they wait: most of the processor time of tests of models went into that.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# jsonschema, when it is imported, builds 38 parsers of it, which takes seconds, to check addresses with
+# letters of all languages where formats are checked: nowhere here. It goes on without.
+sys.modules.setdefault("rfc3987_syntax", cast("ModuleType", None))
 
 PUSH = "push"
 LONG = "long"
@@ -63,7 +72,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let the properties of the long profile take the time that so many examples take."""
+    """Leave what is marked `long` to the long profile, and let the properties of that take their time."""
+    if not config.getoption("long"):
+        apart = [item for item in items if item.get_closest_marker("long")]
+        if apart:
+            config.hook.pytest_deselected(items=apart)
+            items[:] = [item for item in items if not item.get_closest_marker("long")]
     for item in items:
         if config.getoption("long") and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker(pytest.mark.timeout(0), append=False)
@@ -71,6 +85,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load the profile before any test is imported: decorators read it."""
+    config.addinivalue_line("markers", "long: one more of many cases that are alike; run with --long alone")
     hypothesis.settings.load_profile(LONG if config.getoption("long") else PUSH)
 
 
@@ -82,8 +97,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Run each test in a context of its own: what it enters there, another test does not meet."""
+    """Run each test in a context and an environment of its own: what it leaves there, no other test meets."""
     test = pyfuncitem.obj
+    environment = dict(os.environ)
 
     @wraps(test)
     def alone(*arguments: object, **more: object) -> object:
@@ -94,6 +110,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     finally:
         pyfuncitem.obj = test  # which reports look at
+        _restore(environment)
+
+
+def _restore(environment: Mapping[str, str]) -> None:
+    """Undo what was changed in the environment, and touch nothing else: threads may be reading it."""
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    for name, value in environment.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def pytest_unconfigure() -> None:

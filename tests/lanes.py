@@ -1,8 +1,8 @@
 """Run the whole suite as several pytest processes side by side: `python -m tests.lanes [OPTIONS OF PYTEST]`.
 
 The tests against a real Elasticsearch mostly wait, for it and for processes of the proxy; those of models and
-the others mostly compute. What each lane says is shown as if one had run after the other, then the slowest
-tests of all lanes and the last line of each.
+of the relay, and the others, mostly compute. What each lane says is shown as if one had run after the other,
+then the slowest tests of all lanes and the last line of each.
 """
 
 import subprocess
@@ -16,13 +16,20 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-_BESIDE_MODELS: Final = ("tests/live/test_hangs.py",)
-"""It needs no Elasticsearch, and waits for models."""
+_OF_MODELS: Final = (
+    "tests/live/test_hangs.py",
+    "tests/unit/engine/loading/test_models_page.py",
+    "tests/unit/engine/loading/test_repository.py",
+    "tests/unit/test_cli.py",
+)
+"""They import torch, as those of models do, and need no Elasticsearch."""
+_OTHERS: Final = tuple(f"--ignore={file}" for file in _OF_MODELS)
 LANES: Final = {
-    "quick": ("tests/unit", "tests/edge"),
-    "models": ("tests/models", *_BESIDE_MODELS),
-    "live": ("tests/live", *(f"--ignore={file}" for file in _BESIDE_MODELS)),
+    "quick": ("tests/unit", *_OTHERS),
+    "models": ("tests/models", *_OF_MODELS, "tests/edge"),
+    "live": ("tests/live", *_OTHERS),
 }
+"""The relay's tests are beside those of models, so that each takes about as long as the others."""
 RESULTS: Final = Path("build/tests")
 """Has the log of each lane, and its results as JUnit XML."""
 _SLOWEST: Final = 20

@@ -60,6 +60,19 @@ def share(part: str, whole: str) -> str:
     return f"({part} or 0 * {whole}) / {whole}"
 
 
+def _signs(window: str) -> str:
+    """Return by how many standard deviations wins and losses differ from those of a coin."""
+    by = "sum by (endpoint, against)"
+    wins, losses = (
+        f"{by} (increase({metric('online_interleavings_total', matcher)}[{window}]))"
+        for matcher in ('outcome="win"', 'outcome="loss"')
+    )
+    return f"({wins} - {losses}) / sqrt({wins} + {losses})"
+
+
+_SCORED: Final = 'outcome=~"applied|interleaved|skipped"'
+"""Matches searches that are scored, or would have been."""
+
 UP_OR_DOWN: Final = {"1": ("up", "green"), "0": ("down", "red")}
 READY: Final = {"1": ("ready", "green"), "0": ("not ready", "red")}
 
@@ -75,7 +88,7 @@ OVERVIEW: Final = (
           {quantile(0.95, "request_seconds", 'kind="rerank"'): "p95"}, 4, "stat", thresholds=(2, 5)),
     Panel("First-stage order", "Share of searches that keep their first-stage order because scoring fails.",
           "percentunit", {share(rate("searches_total", 'outcome="skipped"'),
-                                rate("searches_total", 'outcome=~"applied|skipped"')): "skipped"}, 4, "stat",
+                                rate("searches_total", _SCORED)): "skipped"}, 4, "stat",
           thresholds=(0.01, 0.05)),
     Panel("Nodes down", "Nodes of Elasticsearch that a proxy leaves out.", "short",
           {f"sum(1 - {metric('upstream_node_up')})": "nodes"}, 4, "stat", thresholds=(1, 2)),
@@ -115,7 +128,7 @@ SEARCHES: Final = (
     Panel("First-stage order and no text", "Shares of searches whose scoring failed, and of rerankers that "
           "found no text.", "percentunit", {
               share(rate("searches_total", 'outcome="skipped"'),
-                    rate("searches_total", 'outcome=~"applied|skipped"')): "skipped",
+                    rate("searches_total", _SCORED)): "skipped",
               share(rate("rerankers_total", 'outcome="no_text"'), rate("rerankers_total")): "no_text"}),
     Panel("First-stage order by reason", "Why searches keep their first-stage order.", "reqps",
           {rate("searches_failed_open_total", by="reason"): "{{reason}}"}, fill=True),
@@ -137,6 +150,30 @@ SEARCHES: Final = (
           {f"sum by (state) ({metric('async_searches')})": "{{state}}"}, fill=True),
     Panel("Asynchronous answers", "Bytes that are kept; the limit is async_search.max_bytes.", "bytes",
           {f"sum by (instance) ({metric('async_search_bytes')})": "{{instance}}"}),
+)  # fmt: skip
+
+ONLINE: Final = (
+    Panel("MRR before and after", "Reciprocal rank of the best clicked document in the first stage's order "
+          "and in the reranker's, by the part that searches took.", "short", {
+              f"{rate('online_reciprocal_ranks_total', by='order, mode')} / on (mode) group_left () "
+              f"{rate('online_clicked_searches_total', by='mode')}": "{{order}} ({{mode}})"}),
+    Panel("Interleaved searches", "Wins and losses of endpoints in a week, by what they are compared with.",
+          "short", {
+              f"sum by (outcome, endpoint, against) (increase({metric('online_interleavings_total')}[7d]))":
+              "{{endpoint}} against {{against}}: {{outcome}}"}),
+    Panel("Sign test", "Standard deviations by which the wins of a week differ from a coin's. Beyond 1.96, "
+          "in either direction, chance alone would do that one time in twenty.", "short", {
+              _signs("7d"): "{{endpoint}} against {{against}}"}),
+    Panel("Searches by part", "What searches with a reranker take part in.", "reqps",
+          {rate("online_searches_total", by="mode"): "{{mode}}"}, fill=True),
+    Panel("Clicks by outcome", "late: online.keep_s or the memory is too small; elsewhere: told to another "
+          "proxy.", "ops", {rate("online_clicks_total", by="outcome"): "{{outcome}}"}, fill=True),
+    Panel("Scorings in the shadow", "left_out: online.shadow_at_once of them are under way.", "ops",
+          {rate("online_shadow_scorings_total", by="outcome"): "{{outcome}}"}, fill=True),
+    Panel("Remembered searches", "Those whose clicks are counted; the limit is online.max_searches.", "short",
+          {f"sum by (instance) ({metric('online_remembered_searches')})": "{{instance}}"}),
+    Panel("Size of what is remembered", "The limit is online.max_bytes.", "bytes",
+          {f"sum by (instance) ({metric('online_remembered_bytes')})": "{{instance}}"}),
 )  # fmt: skip
 
 ENGINE: Final = (
@@ -279,6 +316,7 @@ ROWS: Final[Mapping[str, Sequence[Panel]]] = {
     "Overview": OVERVIEW,
     "Requests of clients": REQUESTS,
     "Searches": SEARCHES,
+    "Online": ONLINE,
     "Engine": ENGINE,
     "Cache": CACHE,
     "Models": MODELS,

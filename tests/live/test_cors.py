@@ -5,7 +5,7 @@ The nodes have settings of their own, and what they answer to a plain request is
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,10 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from rerank_proxy.edge.server import Edge
-from testbed import Reporter, RunningElasticsearch, TestbedError, sources
+from testbed import RunningElasticsearch
 from testbed.http import basic
-from testbed.node import Node
-from testbed.source import Unpacked
 from tests.support.accounts import PASSWORD
 from tests.support.proxied import proxied
 from tests.support.raw_http import Message, connect
@@ -26,12 +24,6 @@ from tests.support.searches import reranking
 
 GOOD: Final = "http://good.example:8080"
 BAD: Final = "http://bad.example"
-SOME_ORIGINS: Final = {
-    "http.cors.enabled": "true",
-    "http.cors.allow-origin": "/https?:\\/\\/good\\.example(:[0-9]+)?/",
-    "http.cors.allow-credentials": "true",
-    "http.cors.allow-headers": "X-Requested-With, Content-Type, Authorization",
-}
 NODES: Final = ("some origins, with credentials", "every origin, with security", "no CORS")
 INDEX: Final = "films-of-other-origins"
 
@@ -53,9 +45,12 @@ class Upstream:
 
 @pytest.fixture(scope="module", params=NODES)
 def upstream(
-    request: pytest.FixtureRequest, elasticsearch: RunningElasticsearch, secured: RunningElasticsearch
+    request: pytest.FixtureRequest,
+    elasticsearch: RunningElasticsearch,
+    native: RunningElasticsearch,
+    secured: RunningElasticsearch,
 ) -> Iterator[Upstream]:
-    """Look at the nodes that other tests have, too, and at one with further settings about CORS."""
+    """Take the nodes of other tests, each with other settings about CORS."""
     with ExitStack() as stack:
         authorization = None
         if request.param == "no CORS":
@@ -64,26 +59,13 @@ def upstream(
             running = secured
             authorization = basic("elastic", PASSWORD)
         else:
-            running = stack.enter_context(node_with(SOME_ORIGINS))
+            running = native
         for number in (1, 3, 2):
             document = {"text": f"crime {number}"}
             reply = running.server.call("PUT", f"/{INDEX}/_doc/{number}?refresh=true", document)
             assert reply.status == 201, reply.body
         stack.callback(running.server.call, "DELETE", f"/{INDEX}")
         yield Upstream(running, authorization)
-
-
-@contextmanager
-def node_with(settings: Mapping[str, str]) -> Iterator[RunningElasticsearch]:
-    """Start a node; skip where the test bed does not start Elasticsearch itself."""
-    try:
-        source = sources()[0]
-        if not isinstance(source, Unpacked):
-            pytest.skip("Elasticsearch is not started by the test bed itself here")
-        with Node(source.obtain(Reporter()), settings=settings) as running:
-            yield running
-    except TestbedError as error:
-        pytest.fail(error.report(), pytrace=False)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import Reporter, Server, TestbedError, sources
+from testbed import Reporter, RunningElasticsearch, Server, TestbedError, sources
 from testbed.node import Node
 from testbed.source import Unpacked
 from tests.support.waiting import until
@@ -16,20 +16,18 @@ from tests.support.waiting import until
 _REPOSITORY = Path(__file__).parents[2]
 
 
-def _own_node(*, port: int = 0, password: str | None = None) -> Node:
+def _own_node(*, port: int = 0) -> Node:
     """Return a new node where there is a distribution to start, rather than ES_URL or a container."""
     source = sources()[0]
     if not isinstance(source, Unpacked):
         pytest.skip("Elasticsearch is not started by the test bed itself here")
-    return Node(source.obtain(Reporter()), port=port, password=password)
+    return Node(source.obtain(Reporter()), port=port)
 
 
-def test_security_can_be_switched_on() -> None:
-    with _own_node(password="kept ' secret") as node:
-        anonymous = Server(node.url)
-        assert anonymous.call("GET", "/").status == 401
-        reply = node.server.call("GET", "/_security/_authenticate")
-        assert (reply.status, reply.json()["username"]) == (200, "elastic")
+def test_security_can_be_switched_on(secured: RunningElasticsearch) -> None:
+    assert Server(secured.url).call("GET", "/").status == 401
+    reply = secured.server.call("GET", "/_security/_authenticate")
+    assert (reply.status, reply.json()["username"]) == (200, "elastic")
 
 
 def test_nothing_outlives_a_starter_that_is_killed(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_measuring_leaves_the_number_of_threads(tiny_model: TinyModel, tmp_path:
 
 
 @given(st.data())
-@examples(50)
+@examples(4)
 def test_figures_are_those_of_scipy(data: st.DataObject) -> None:
     numbers = st.integers(0, 6).map(float)
     count = data.draw(st.integers(3, 30))

@@ -24,10 +24,13 @@ Servers and clients
 The proxy, in parts
     search_app          the application on a socket in front of an Elasticsearch; its scores are in the texts
     proxied             edge and application in front of an Elasticsearch, in the test's process
+    app_control         the application's control socket, without the rest of its process
+    admin_pages         the admin listener with its pages, over an edge in the test's process
     app_double          a process in the application's place
     supervised          a supervisor, with that process
     edge_process        an edge in a process of its own, and what it takes
     traces              a tracer whose spans stay in memory, and the trees that they form
+    online              clicks and trials: their parts, and what is counted of them
     endpoints           inference endpoints over a given engine, without a store
     valkey              a real Valkey, and a server that misbehaves in its place
     stores              stores of endpoints, and waiting for what other processes do to them
@@ -42,6 +45,7 @@ Models
     layerwise_model     the Python file of a layer-wise reranker
     packages            model packages of Elastic's and Eland's form, from those
     trained_models      uploads without a model in them
+    trainings           material for trainings in miniature, in which there is something to learn
     engines             an engine for the length of a block
     hanging             models that never return
     attacks             what can be done to a model's directory to do harm
@@ -71,7 +75,12 @@ Of the suite itself
     processes           whether other processes run
     processor_time      processor time, in seconds of an ordinary machine
     loop_time           how long an event loop is held, in that time
+    evaluations         evaluations whose answers are drawn at random
+    judged_index        a server that answers the searches of an evaluation, and fails as a test says
     pages               the project's pages of Markdown
+    quiet               progress of long work, where a test does not look at it
+    browser             Chromium, and what no page may do in it
+    judgings            directories of judgments, and the page of a person at work there
     schemas             JSON schemas of files that other programs read
     wheels              the project's wheel, built as `pip` builds it
     project             the project's files

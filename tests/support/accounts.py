@@ -7,7 +7,7 @@ from testbed import Server
 from testbed.http import basic
 from testbed.node import SERVICE_TOKEN
 
-PASSWORD: Final = "kept secret"
+PASSWORD: Final = "kept ' secret"
 
 REGISTRY: Final = "rerank-proxy-endpoints"
 

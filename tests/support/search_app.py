@@ -18,6 +18,7 @@ from rerank_proxy.app.apis.routes import Route, inference_routes
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.listener import Handle, Listener
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
+from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.server import App
 from rerank_proxy.app.slow_log import SlowLog
 from rerank_proxy.concurrency.tasks import BackgroundTasks
@@ -34,6 +35,7 @@ from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply
 from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
+from tests.support.online import Online
 
 if TYPE_CHECKING:
     from rerank_proxy.tracing.tracer import Tracer
@@ -179,6 +181,8 @@ async def search_app(
     points_in_time: OwnPointsInTime | None = None,
     tracer: "Tracer | None" = None,
     inference: Mapping[str, int] | None = None,
+    recordings: Recordings | None = None,
+    online: Online | None = None,
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
     """Serve in front of the Elasticsearch at `url`.
@@ -193,6 +197,8 @@ async def search_app(
         points_in_time: In place of the executor's own.
         tracer: Records spans.
         inference: Settings of that section. Endpoints change as often as a test likes unless these say so.
+        recordings: Those of requests that show a key.
+        online: Counts clicks, and compares.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
     settings = Settings.model_validate(
@@ -222,6 +228,7 @@ async def search_app(
         limits.deadline_s,
         bound_scores_by_timeout=limits.bound_scores_by_request_timeout,
         points_in_time=points_in_time,
+        trials=None if online is None else online.trials,
     )
     probes = BackgroundTasks()
     support = RetrieverSupport(probes) if limits.evaluate_unavailable_retrievers and not evaluate else None
@@ -240,6 +247,7 @@ async def search_app(
         support=support,
         other_routes=(*inference_routes(inference_api, Privileges(), InferenceMetrics(registry)), *more),
         tracer=tracer,
+        recordings=recordings,
     )
     listener = Listener(app.handle, shutdown_timeout_s=10)
     try:
@@ -251,6 +259,8 @@ async def search_app(
     finally:
         await listener.close()
         await app.close()
+        if online is not None:
+            await online.trials.close()
         await executor.drain()
         await endpoints.close()
         await probes.cancel()

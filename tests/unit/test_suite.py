@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import hypothesis
@@ -51,6 +52,11 @@ def test_the_profile_is_the_one_that_was_chosen(pytestconfig: pytest.Config) -> 
     assert examples(0.001).max_examples == 1
 
 
+@pytest.mark.long
+def test_what_is_marked_runs_in_the_long_profile_alone(pytestconfig: pytest.Config) -> None:
+    assert pytestconfig.getoption("long")
+
+
 def calls_in(file: Path) -> Iterator[ast.Call]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
@@ -61,7 +67,9 @@ def in_the_suite(file: Path) -> str:
     return file.relative_to(ROOT / "tests").as_posix()
 
 
+@lru_cache(maxsize=1)
 def name_of(call: ast.Call) -> str:
+    """Return what is called, as it is written. All rules ask it of a call, one after the other."""
     return ast.unparse(call.func)
 
 
@@ -98,13 +106,18 @@ def reads_a_clock(call: ast.Call) -> bool:
 @pytest.mark.parametrize("file", FILES, ids=in_the_suite)
 def test_no_test_can_fail_for_being_slow(file: Path) -> None:
     where = in_the_suite(file)
+    has_profiles, may_sleep, may_read = where == "conftest.py", where in MAY_SLEEP, where in MAY_READ_CLOCKS
     for call in calls_in(file):
-        at = f"tests/{where}:{call.lineno}: {ast.unparse(call)}"
-        assert where == "conftest.py" or not sets_a_profile(call), f"{at}: the suite's profile says it"
-        assert where == "conftest.py" or not counts_examples(call), f"{at}: see tests.support.examples"
-        assert where in MAY_SLEEP or not sleeps(call), f"{at}: wait for what is to happen"
-        assert not limits_by_a_number(call), f"{at}: give it TIMEOUT_S"
-        assert where in MAY_READ_CLOCKS or not reads_a_clock(call), f"{at}: see tests.support.processor_time"
+        assert has_profiles or not sets_a_profile(call), f"{at(file, call)}: the suite's profile says it"
+        assert has_profiles or not counts_examples(call), f"{at(file, call)}: see tests.support.examples"
+        assert may_sleep or not sleeps(call), f"{at(file, call)}: wait for what is to happen"
+        assert not limits_by_a_number(call), f"{at(file, call)}: give it TIMEOUT_S"
+        assert may_read or not reads_a_clock(call), f"{at(file, call)}: see tests.support.processor_time"
+
+
+def at(file: Path, call: ast.Call) -> str:
+    """Return where a call is, and what it says."""
+    return f"tests/{in_the_suite(file)}:{call.lineno}: {ast.unparse(call)}"
 
 
 @pytest.mark.parametrize(

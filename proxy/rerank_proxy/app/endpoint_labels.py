@@ -30,13 +30,16 @@ class EndpointLabels:
         """Return the labels for an outcome; both are `none` where the endpoint was not found or looked up."""
         if reranker.model is None or (isinstance(reranker, Applied) and reranker.model == NOT_LOOKED_UP):
             return NOT_LOOKED_UP, NOT_LOOKED_UP
-        models = self._models.get(reranker.endpoint, ())
-        if reranker.model not in models:
+        return self.for_pair(reranker.endpoint, reranker.model)
+
+    def for_pair(self, endpoint: str, model: str) -> Labels:
+        """Return the labels for an endpoint that exists and its model."""
+        if model not in self._models.get(endpoint, ()):
             if self._pairs >= MOST:
                 return OTHER, OTHER
-            self._models.setdefault(reranker.endpoint, set()).add(reranker.model)
+            self._models.setdefault(endpoint, set()).add(model)
             self._pairs += 1
-        return reranker.endpoint, reranker.model
+        return endpoint, model
 
     def gone(self, endpoint: str) -> None:
         """Forget an endpoint that was deleted: its id may be one of many that come and go."""

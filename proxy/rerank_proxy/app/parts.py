@@ -1,9 +1,9 @@
 """The parts of the application, made from the settings and joined."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -11,16 +11,20 @@ from rerank_proxy.app.apis.inference import InferenceApi
 from rerank_proxy.app.apis.routes import Route, inference_routes, trained_model_routes
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
+from rerank_proxy.app.clicks import ClicksApi
 from rerank_proxy.app.metrics import (
     AsyncSearchMetrics,
     InferenceMetrics,
-    RerankerMetrics,
     SearchMetrics,
     UpstreamMetrics,
 )
+from rerank_proxy.app.online_metrics import OnlineMetrics
+from rerank_proxy.app.recent import Recent
+from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.app.server import App
 from rerank_proxy.app.slow_log import SlowLog
+from rerank_proxy.app.status import Status
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Engine
 from rerank_proxy.files.regular import UnfitFileError
@@ -34,13 +38,15 @@ from rerank_proxy.inference.registry.opening import open_store
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.inference.write_limits import WriteLimits
+from rerank_proxy.online.memory import ClickMemory
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
+from rerank_proxy.search.trials import Trials
 from rerank_proxy.services.built_in import load_services
 from rerank_proxy.services.elasticsearch import ElasticsearchService
 from rerank_proxy.services.local_ranker import MODEL_ID
 from rerank_proxy.services.preconfigured import preconfigured_endpoints
-from rerank_proxy.settings import EngineSettings, InvalidSettingsError, Settings
+from rerank_proxy.settings import InvalidSettingsError, Settings
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import EngineModels
 from rerank_proxy.trained_models.service import TrainedModels
@@ -63,6 +69,8 @@ class Wiring:
     Attributes:
         cleanup: Closes the parts, those that were made last first.
         probes: Questions to upstream, which no request waits for.
+        recordings: Those of requests that show a key.
+        recent: What became of the last requests.
     """
 
     settings: Settings
@@ -71,9 +79,19 @@ class Wiring:
     reloading: Reloading = field(default_factory=Reloading)
     probes: BackgroundTasks = field(default_factory=BackgroundTasks)
     privileges: Privileges = field(default_factory=Privileges)
+    recordings: Recordings = field(default_factory=Recordings)
+    recent: Recent = field(default_factory=Recent)
 
 
-async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> App:
+class Made(NamedTuple):
+    """The parts that are made: what answers requests, what tells how all of it is, and what counts clicks."""
+
+    app: App
+    status: Status
+    clicks: ClicksApi
+
+
+async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> Made:
     """Make what answers requests, and start what it needs.
 
     Raises:
@@ -82,10 +100,11 @@ async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> A
     cleanup, reloading = wiring.cleanup, wiring.reloading
     searches = SearchMetrics(wiring.registry)
     uploaded = await _uploaded_models(wiring, engine)
-    endpoints = await _endpoints(wiring, engine, uploaded, searches.rerankers)
+    online = _online(wiring)
+    endpoints = await _endpoints(wiring, engine, uploaded, [searches.rerankers.endpoint_gone, *online.gone])
     client = _client(wiring)
     cleanup.push_async_callback(wiring.probes.cancel)
-    executor = _executor(wiring, endpoints)
+    executor = _executor(wiring, endpoints, online.trials)
     support = _retriever_support(wiring, client)
     management = InferenceMetrics(wiring.registry)
     app = App(
@@ -101,12 +120,37 @@ async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> A
             *_model_routes(wiring, endpoints, uploaded, management),
         ],
         tracer=tracer,
+        recordings=wiring.recordings,
+        recent=wiring.recent,
     )
     kept = app.async_searches
     AsyncSearchMetrics(wiring.registry, lambda: kept.running, lambda: kept.finished, lambda: kept.size_bytes)
     cleanup.push_async_callback(app.close)
     reloading.add(app.use)
-    return app
+    clicks = ClicksApi(online.memory, lambda: online.trials.is_on)
+    return Made(app, Status(engine, endpoints, wiring.recent), clicks)
+
+
+class _Online(NamedTuple):
+    """What counts clicks.
+
+    Attributes:
+        gone: Called with each endpoint that is deleted.
+    """
+
+    trials: Trials
+    memory: ClickMemory
+    gone: Sequence[Callable[[str], None]]
+
+
+def _online(wiring: Wiring) -> _Online:
+    settings, metrics = wiring.settings.online, OnlineMetrics(wiring.registry)
+    memory = ClickMemory(
+        metrics, max_searches=settings.max_searches, max_bytes=settings.max_bytes, keep_s=settings.keep_s
+    )
+    metrics.watch(memory)
+    # What it counts when it forgets has labels of the endpoint, so that these go last.
+    return _Online(Trials(settings, memory, metrics), memory, (memory.forget_endpoint, metrics.endpoint_gone))
 
 
 async def _uploaded_models(wiring: Wiring, engine: Engine) -> TrainedModels | None:
@@ -129,7 +173,10 @@ async def _uploaded_models(wiring: Wiring, engine: Engine) -> TrainedModels | No
 
 
 async def _endpoints(
-    wiring: Wiring, engine: Engine, uploaded: TrainedModels | None, rerankers: RerankerMetrics
+    wiring: Wiring,
+    engine: Engine,
+    uploaded: TrainedModels | None,
+    gone: Sequence[Callable[[str], None]],
 ) -> Endpoints:
     settings = wiring.settings
     remote = RemoteClient(settings.remote, wiring.registry)
@@ -147,7 +194,11 @@ async def _endpoints(
     def preconfigured(of: Settings) -> list[EndpointConfig]:
         return preconfigured_endpoints(services, of.endpoints, models)
 
-    endpoints = Endpoints(services, preconfigured(settings), open_store(settings), rerankers.endpoint_gone)
+    def forget(endpoint: str) -> None:
+        for each in gone:
+            each(endpoint)
+
+    endpoints = Endpoints(services, preconfigured(settings), open_store(settings), forget)
     EndpointMetrics(
         wiring.registry,
         lambda: endpoints.readable,
@@ -165,22 +216,22 @@ def _client(wiring: Wiring) -> ElasticsearchClient:
         wiring.settings.upstream,
         wiring.settings.search,
         UpstreamMetrics(wiring.registry).sent_again,
-        CallerDigests(_secret_of_replicas(wiring.settings.engine)),
+        CallerDigests(_secret_of_replicas(wiring.settings)),
     )
     wiring.cleanup.push_async_callback(client.close)
     wiring.reloading.add(lambda new: client.use(new.search))
     return client
 
 
-def _secret_of_replicas(engine: EngineSettings) -> bytes | None:
+def _secret_of_replicas(settings: Settings) -> bytes | None:
     """Return what all replicas make digests of callers with; None if none but this process needs these.
 
     Raises:
         InvalidSettingsError: The file with the password cannot be read.
     """
-    shared = engine.shared_cache
-    if engine.cache_scope != "caller" or shared.url is None:
-        return None
+    shared = settings.engine.shared_cache
+    if settings.engine.cache_scope != "caller" or shared.url is None:
+        return None if settings.online.seed is None else settings.online.seed.encode()
     if shared.password_file is None:
         return None if shared.password is None else shared.password.get_secret_value().encode()
     try:
@@ -191,7 +242,7 @@ def _secret_of_replicas(engine: EngineSettings) -> bytes | None:
         ) from None
 
 
-def _executor(wiring: Wiring, endpoints: Endpoints) -> Executor:
+def _executor(wiring: Wiring, endpoints: Endpoints, trials: Trials) -> Executor:
     search = wiring.settings.search
     rank_phase = RankPhase(
         endpoints,
@@ -202,9 +253,14 @@ def _executor(wiring: Wiring, endpoints: Endpoints) -> Executor:
         privileges=wiring.privileges if search.check_privileges else None,
     )
     executor = Executor(
-        rank_phase, search.deadline_s, bound_scores_by_timeout=search.bound_scores_by_request_timeout
+        rank_phase,
+        search.deadline_s,
+        bound_scores_by_timeout=search.bound_scores_by_request_timeout,
+        trials=trials,
     )
     wiring.cleanup.push_async_callback(executor.drain)
+    wiring.cleanup.push_async_callback(trials.close)
+    wiring.reloading.add(lambda new: trials.use(new.online))
     wiring.reloading.add(lambda new: executor.use(new.search))
     return executor
 

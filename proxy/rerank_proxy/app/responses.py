@@ -16,7 +16,6 @@ from rerank_proxy.http.negotiation import is_refusal
 from rerank_proxy.observe import stages
 from rerank_proxy.observe.events import event
 from rerank_proxy.observe.log_limiter import LogLimiter
-from rerank_proxy.observe.outcome import HEADER
 from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.headers import of_own_answer
@@ -79,10 +78,7 @@ class Responder:
     async def _printed(self, answer: ApiAnswer) -> Response:
         if isinstance(answer, Reply):
             return await self.format.response(answer.status, answer.headers, answer.body)
-        headers = [
-            *(answer.headers or of_own_answer(self.request.headers)),
-            (HEADER, answer.outcome.header()),
-        ]
+        headers = [*(answer.headers or of_own_answer(self.request.headers)), *answer.told()]
         return await self.format.response(200, headers, answer.body)
 
     async def refuse(self, refusal: Reply) -> Response:

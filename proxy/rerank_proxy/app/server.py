@@ -10,6 +10,8 @@ from rerank_proxy.app.apis.routes import Route, search_routes
 from rerank_proxy.app.apis.search import OtherSearchApi, SearchReader
 from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.formats.bodies import to_json
+from rerank_proxy.app.recent import Recent
+from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.response_format import FORMAT_PARAMS, ResponseFormat
 from rerank_proxy.app.responses import Responder, passed_on
 from rerank_proxy.app.slow_log import SlowLog
@@ -22,7 +24,7 @@ from rerank_proxy.http.inflate import decoded_limit
 from rerank_proxy.http.media_types import Format, format_of
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import Negotiated, negotiate
-from rerank_proxy.observe import request_id, stages
+from rerank_proxy.observe import recording, request_id, stages
 from rerank_proxy.observe.stages import Activity
 from rerank_proxy.observe.trace_context import trace_id
 from rerank_proxy.search.executor import Executor
@@ -56,6 +58,8 @@ class App:
         support: Which retrievers upstream evaluates; None: all but the reranker.
         other_routes: Those beside searches.
         tracer: Records the spans of requests; None: there are none.
+        recordings: Records requests that show a key.
+        recent: Hears of each answer.
 
     Attributes:
         async_searches: Those that are kept.
@@ -73,8 +77,12 @@ class App:
         support: RetrieverSupport | None = None,
         other_routes: Sequence[Route] = (),
         tracer: "Tracer | None" = None,
+        recordings: Recordings | None = None,
+        recent: Recent | None = None,
     ) -> None:
         self._tracer = tracer
+        self._recordings = Recordings() if recordings is None else recordings
+        self._recent = Recent() if recent is None else recent
         self._client = client
         self._edge = edge
         self.async_searches = AsyncSearches(async_search)
@@ -96,7 +104,27 @@ class App:
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, or tell the edge to send it upstream as it is."""
-        stages.enter(Activity(Timings(), trace_id=trace_id(request.raw_headers)))
+        timings = Timings()
+        stages.enter(Activity(timings, trace_id=trace_id(request.raw_headers)))
+        response = await self._recorded(request)
+        self._recent.add(request.target, response, timings.seconds)
+        return response
+
+    async def _recorded(self, request: Request) -> Response:
+        key = request.headers.get(recording.HEADER) if len(self._recordings) else None
+        recorder = None if key is None else self._recordings.begin(key)
+        if key is None or recorder is None:
+            return await self._traced(request)
+        try:
+            with stages.recorded_by(recorder):
+                response = await self._traced(request)
+        except BaseException:  # the client has left, and will not ask for it
+            self._recordings.forget(key)
+            raise
+        self._recordings.end(key, answered=response.status != handover.PASSED_ON)
+        return response
+
+    async def _traced(self, request: Request) -> Response:
         if self._tracer is None:
             return await self._handled(request)
         with traced(self._tracer, request) as traced_request:
@@ -184,7 +212,7 @@ class App:
         if not names:
             return False
         was_refused = context.headers.get(handover.HEADER) == handover.REFUSED
-        with stages.stage("upstream"):
+        with stages.stage("upstream", label="find out about retrievers"):
             if was_refused:
                 await self._support.look_again(names, context.upstream())
             else:

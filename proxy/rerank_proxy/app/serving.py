@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from rerank_proxy.app.control import serve_control
+from rerank_proxy.app.control import Asked, serve_control
 from rerank_proxy.app.ending import Ending, end_when_stuck, end_within
 from rerank_proxy.app.listener import Listener
 from rerank_proxy.app.parts import Wiring, make_app
@@ -64,9 +64,10 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         wiring = Wiring(settings, cleanup)
         # The journal lies beside the sockets: only the next process of the same supervisor reads it.
         engine = await _engine(wiring, Path(control_socket).with_name(_JOURNAL), ending)
-        app = await make_app(wiring, engine, _tracer(wiring))
+        app, status, clicks = await make_app(wiring, engine, _tracer(wiring))
         _watch_process(wiring)
-        control = await serve_control(engine, wiring.registry, wiring.reloading, control_socket)
+        asked = Asked(engine, wiring.registry, wiring.reloading, wiring.recordings, status, clicks)
+        control = await serve_control(asked, control_socket)
         cleanup.push_async_callback(control.stop)
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
         cleanup.push_async_callback(listener.close)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rerank_proxy.http import handover
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.observe import stages
-from rerank_proxy.observe.stages import Activity
 
 if TYPE_CHECKING:
     from rerank_proxy.tracing.trace import RecordedSpan
@@ -55,7 +54,7 @@ def traced(tracer: "Tracer", request: Request) -> Iterator[TracedRequest]:
     if span is None:
         yield traced_request
         return
-    stages.enter(Activity(activity.times, span, span.trace_id))
+    stages.enter(replace(activity, span=span, trace_id=span.trace_id))
     try:
         yield traced_request
     except asyncio.CancelledError:

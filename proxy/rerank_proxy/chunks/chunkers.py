@@ -18,6 +18,18 @@ Span = tuple[int, int]
 """The offset of a chunk's first character, and the offset behind its last."""
 
 
+class Chunks(NamedTuple):
+    """Chunks of several texts.
+
+    Attributes:
+        spans: Those of each text.
+        texts: All of them, one after the other.
+    """
+
+    spans: Sequence[Sequence[Span]]
+    texts: Sequence[str]
+
+
 def chunk(words: Words, settings: ChunkingSettings) -> Steps[list[Span]]:
     """Return the chunks of a text, at least one, in text order."""
     if isinstance(settings, NoneChunkingSettings):

@@ -33,8 +33,8 @@ class ChunkSelector:
         self._status = WordStatus()
         self._query: Mapping[str, int] | None = None
 
-    def select(self, text: str) -> Steps[list[str]]:
-        """Return the best chunks of a document's text, at most `size`, the best first.
+    def select(self, text: str) -> Steps[Sequence[Span]]:
+        """Return where the best chunks of a document's text are, at most `size`, the best first.
 
         Only chunks that match the query are taken, by score and then in text order; if none matches, the
         first ones are. For a blank query there are none.
@@ -50,7 +50,7 @@ class ChunkSelector:
         spans: Sequence[Span] = yield from chunk(words, self._chunking)
         if len(spans) > 1:
             spans = yield from self._best(words, spans)
-        return [text[start:end] for start, end in spans]
+        return spans
 
     def _best(self, words: Words, spans: Sequence[Span]) -> Steps[Sequence[Span]]:
         if self._query is None:

@@ -11,7 +11,9 @@ import click
 
 from rerank_proxy import __version__
 from rerank_proxy.cli.endpoints import endpoints
+from rerank_proxy.cli.evaluate import evaluate
 from rerank_proxy.cli.help import Group
+from rerank_proxy.cli.judge import judge
 from rerank_proxy.cli.options import (
     CONFIG_OPTIONS,
     CommandError,
@@ -22,6 +24,7 @@ from rerank_proxy.cli.options import (
     settings_reader,
 )
 from rerank_proxy.cli.settings_options import settings_options
+from rerank_proxy.cli.train import train
 from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.observe.log import configure
 from rerank_proxy.observe.log_lines import printable
@@ -30,8 +33,8 @@ from rerank_proxy.processes.loop import new_event_loop
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EXAMPLE: Final = """
 \b
-  rerank-proxy serve --upstream http://localhost:9200 --listen 127.0.0.1:9201 \\
-      --model minilm=/models/ms-marco-MiniLM-L-6-v2 \\
+  rerank-proxy serve --upstream http://localhost:9200 \\
+      --listen 127.0.0.1:9201 --model minilm=/models/ms-marco-MiniLM-L-6-v2 \\
       --endpoint .rerank-v1-elasticsearch=minilm
 """
 _EXAMPLES: Final = f"""
@@ -236,6 +239,9 @@ def _lines(stream: Iterable[bytes]) -> Iterator[str]:
 
 
 main.add_command(endpoints)
+main.add_command(evaluate)
+main.add_command(judge)
+main.add_command(train)
 
 
 def run() -> None:

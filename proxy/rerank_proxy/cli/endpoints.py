@@ -4,15 +4,15 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import click
 
-from rerank_proxy.cli.credentials import authorization, credential_options, refuse_secrets, tls_context
+from rerank_proxy.cli.credentials import refuse_secrets
 from rerank_proxy.cli.help import Group
-from rerank_proxy.cli.options import CONFIG_OPTIONS, CommandError, die, load_settings, pairs_of
+from rerank_proxy.cli.options import CONFIG_OPTIONS, CommandError, die, pairs_of
+from rerank_proxy.cli.proxy_options import ProxyOptions, proxy_options
 from rerank_proxy.files.regular import UnfitFileError
 from rerank_proxy.files.secret_file import read_secret
 from rerank_proxy.observe.log_lines import printable
@@ -35,37 +35,25 @@ def endpoints() -> None:
 
 
 def _proxy_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add options for the address of the proxy, for credentials, and for the form of the output."""
-    command = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
-    command = credential_options(command)
-    return click.option(
-        "--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]"
-    )(command)
+    """Add options for the proxy, and for the form of the output."""
+    return proxy_options(
+        click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+    )
 
 
-@dataclass(frozen=True)
 class _Call:
-    """How the proxy is called: the options of `_proxy_options`."""
+    """A call of the proxy, by the options of `_proxy_options`."""
 
-    config: Path | None
-    secrets_dir: Path | None
-    url: str | None
-    user: str | None
-    password_file: Path | None
-    api_key_file: Path | None
-    ca_certs: Path | None
-    as_json: bool
+    def __init__(self, *, as_json: bool, **proxy: Any) -> None:
+        self.as_json = as_json
+        self._options = ProxyOptions(**proxy)
 
     def run(self, work: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         """Run `work` with the proxy and further arguments; exit with 1 if it fails."""
         from rerank_proxy.cli.proxy_client import Proxy
 
         try:
-            address = self._address()
-            credentials = authorization(self.user, self.password_file, self.api_key_file)
-            proxy = Proxy(
-                address, credentials, tls_context(self.ca_certs) if address.startswith("https:") else None
-            )
+            proxy = Proxy(self._options.access())
         except CommandError as failure:
             die(str(failure), 2)
 
@@ -77,14 +65,6 @@ class _Call:
                 return runner.run(awaited())
             except CommandError as failure:
                 die(str(failure), 1)
-
-    def _address(self) -> str:
-        from rerank_proxy.cli.proxy_client import url_of
-
-        if self.url is not None:
-            return self.url.rstrip("/")
-        settings = load_settings(config=self.config, secrets_dir=self.secrets_dir)
-        return url_of(settings.listen, https=settings.tls.cert is not None)
 
 
 @endpoints.command("list", params=[*CONFIG_OPTIONS])

@@ -1,7 +1,7 @@
 """Commands whose help has its options in groups.
 
 Where the options of settings are among them, `--help` has the basics and the names of the sections, and
-`--help-all` has all.
+`--help-all` has all. Elsewhere all are shown.
 
 A terminal gets it from rich-click, which is only imported then: a proxy that starts does not pay for it.
 Everything else gets click's own form, which `grep` can read, and so does a terminal that is narrow or without
@@ -11,7 +11,7 @@ colours.
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import click
@@ -30,6 +30,11 @@ class Option(click.Option):
     def __init__(self, *args: Any, group: str = OTHERS, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.group = group
+
+
+def grouped(group: str) -> Callable[..., Option]:
+    """Return what makes an option of a group, by its names and click's parameters."""
+    return lambda *names, **more: Option([*names], group=group, **more)
 
 
 def groups_of(command: click.Command, ctx: click.Context) -> dict[str, list[click.Parameter]]:
@@ -84,9 +89,12 @@ class _Helpful(click.Command):
         _name(sections, formatter)
 
     def _parted(self, ctx: click.Context) -> tuple[dict[str, list[click.Parameter]], list[str]]:
-        """Return the groups whose options are shown, and the names of all others."""
+        """Return the groups whose options are shown, and the names of all others.
+
+        With `--help-all`, or without such an option, there are no others.
+        """
         groups = groups_of(self, ctx)
-        if _SHOWS_ALL in ctx.meta:
+        if _SHOWS_ALL in ctx.meta or HELP_ALL not in self.params:
             return groups, []
         shown = {name: options for name, options in groups.items() if name in (BASICS, OTHERS)}
         return shown, [name for name in groups if name not in shown]

@@ -1,7 +1,6 @@
 """A client of a running proxy, for the commands of `endpoints`."""
 
 import json
-import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ import aiohttp
 from rich.table import Table
 
 from rerank_proxy.cli.options import CommandError
+from rerank_proxy.cli.proxy_options import Access
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.observe.log_lines import printable
-from rerank_proxy.settings import Address
 
 _TIMEOUT_S: Final = 120.0
 """Long enough to load a model first."""
@@ -28,16 +27,9 @@ SAMPLE_TEXTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A running proxy.
+    """A running proxy."""
 
-    Attributes:
-        authorization: The value of the `Authorization` header of requests.
-        tls: What verifies its certificate, for https.
-    """
-
-    url: str
-    authorization: str | None = None
-    tls: ssl.SSLContext | None = None
+    at: Access
 
     async def call(
         self,
@@ -51,28 +43,28 @@ class Proxy:
         Raises:
             CommandError: The proxy cannot be reached, or refuses the request.
         """
-        headers = {"Authorization": self.authorization} if self.authorization is not None else {}
+        headers = {"Authorization": self.at.authorization} if self.at.authorization is not None else {}
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
                 session.request(
-                    method, self.url + path, json=body, params=params, ssl=self.tls or True
+                    method, self.at.url + path, json=body, params=params, ssl=self.at.tls or True
                 ) as answer,
             ):
                 text = await answer.text()
         except TimeoutError:
-            raise CommandError(f"{self.url} did not answer within {_TIMEOUT_S:g} s") from None
+            raise CommandError(f"{self.at.url} did not answer within {_TIMEOUT_S:g} s") from None
         except aiohttp.ClientError as failure:
             words = connection_fault(failure).words
-            raise CommandError(f"{self.url} cannot be reached: {words}; name it with --url") from None
+            raise CommandError(f"{self.at.url} cannot be reached: {words}; name it with --url") from None
         if answer.status >= 400:
-            raise CommandError(f"{self.url} answered {answer.status}: {_reason(text)}")
+            raise CommandError(f"{self.at.url} answered {answer.status}: {_reason(text)}")
         try:
             return json.loads(text)
         except ValueError:
             raise CommandError(
-                f"{self.url} answered {answer.status}, but not with JSON: is it the proxy?"
+                f"{self.at.url} answered {answer.status}, but not with JSON: is it the proxy?"
             ) from None
 
 
@@ -86,12 +78,6 @@ class Tried:
 
     scores: Sequence[tuple[int, float]]
     took_ms: float
-
-
-def url_of(listen: Address, *, https: bool) -> str:
-    """Return the URL of a proxy that listens on an address."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)
-    return f"{'https' if https else 'http'}://{Address(host, listen.port)}"
 
 
 def _path(inference_id: str) -> str:

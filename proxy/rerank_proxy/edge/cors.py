@@ -43,10 +43,11 @@ class OriginAnswer(NamedTuple):
     refused: bool = False
 
     def fields_beside(self, head: ResponseHead) -> bytes:
-        """Return the lines for an answer of the application, so that scripts may also read its `X-Rerank`."""
+        """Return the lines for an answer of the application, so that scripts may also read what it adds."""
         if not self.fields or head.field(b"x-rerank") is None:
             return self.fields
-        return self.fields + b"access-control-expose-headers: X-Rerank\r\n"
+        added = b"X-Rerank" if head.field(b"x-rerank-search") is None else b"X-Rerank, X-Rerank-Search"
+        return self.fields + b"access-control-expose-headers: %b\r\n" % added
 
 
 NOTHING: Final = OriginAnswer()

@@ -133,6 +133,12 @@ class Listener:
         if not self._accepting and self._pause is None:
             self._resume()
 
+    def attach(self, sock: socket.socket) -> None:
+        """Serve a connection within this process, without TLS. It counts as any other."""
+        self._connections += 1
+        sock.setblocking(False)
+        self._attaching.start(self._make_protocol(sock, self._factory))
+
     def allow(self, max_connections: int) -> None:
         """Change the most connections at a time. Those that are more already stay open."""
         self._max_connections = max_connections
@@ -208,10 +214,10 @@ class Listener:
         # Clients may be silent while a request runs for hours: probes keep middleboxes from dropping them.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._attaching.start(self._make_protocol(sock))
-
-    async def _make_protocol(self, sock: socket.socket) -> None:
         factory = self._factory if self.handshakes is None else self.handshakes.begin
+        self._attaching.start(self._make_protocol(sock, factory))
+
+    async def _make_protocol(self, sock: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
         try:
             await self._loop.connect_accepted_socket(factory, sock)
         except Exception:  # it never reached a protocol, which would tell of its end

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -171,6 +172,16 @@ class Edge:
     def _shares(self) -> Shares:
         settings = self._settings
         return share(open_files(), settings.edge.max_connections, settings.upstream.max_idle_connections)
+
+    def attach(self, sock: socket.socket) -> None:
+        """Serve a connection within this process as that of any client, but without TLS.
+
+        Where the edge does not run, it is closed.
+        """
+        if self._listener is None:
+            sock.close()
+        else:
+            self._listener.attach(sock)
 
     def announce_end(self) -> None:
         """Have every answer from now on say that its connection closes. New connections are still accepted.

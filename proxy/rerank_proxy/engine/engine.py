@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -34,6 +35,15 @@ from rerank_proxy.settings import EngineSettings, ModelSettings
 from rerank_proxy.settings.sections.shared_cache import SharedCacheSettings
 
 _log = logging.getLogger(__name__)
+
+
+class EngineLoad(NamedTuple):
+    """What an engine has to do, and what it remembers."""
+
+    queued_texts: int
+    queued_tokens: int
+    cache_entries: int
+    cache_bytes: int
 
 
 class Engine:
@@ -69,6 +79,7 @@ class Engine:
         self._watchdog = Watchdog(settings, self._journal)
         metrics = EngineMetrics(registry)
         cache, shared_cache = _caches(settings, metrics)
+        self._cache = cache
         self._shared = open_shared_cache(shared_cache, cache.put, metrics, registry)
         self._scheduler, self._runner = _device(settings, cache, metrics, self._watchdog)
         self._tokenizing = TokenizingThreads(self._watchdog)
@@ -114,6 +125,16 @@ class Engine:
     def workers(self) -> WorkerStatus:
         """Return how many workers there are, and how many are missing: lost, and not yet replaced."""
         return self._runner.workers
+
+    @property
+    def load(self) -> EngineLoad:
+        """Return what waits for the workers, and what is remembered."""
+        return EngineLoad(
+            sum(self._scheduler.queued_rows.values()),
+            sum(self._scheduler.queued_tokens.values()),
+            len(self._cache),
+            self._cache.size_bytes,
+        )
 
     def add(
         self,

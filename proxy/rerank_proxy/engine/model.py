@@ -29,14 +29,28 @@ RETRY_AFTER_S: Final = 30.0
 _LONGEST_RETRY_S: Final = 600.0
 
 
+State = Literal["unloaded", "loading", "ready", "failed"]
+
+
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """The state of a model. `detail` is a line for people: what is loaded, or why not and what to do."""
+    """The state of a model. `detail` is a line for people: what is loaded, or why not and what to do.
 
-    state: Literal["unloaded", "loading", "ready", "failed"]
+    Attributes:
+        source: Where it is loaded from.
+        precision: Of what is loaded.
+        size_bytes: The memory that it is counted with; None while it is not loaded.
+        unused_s: Seconds since the last call ended; 0 during calls, None before the first one.
+    """
+
+    state: State
     detail: str
     preload: bool
     """Whether it is to be loaded all the time. Otherwise its state says nothing about the engine's."""
+    source: str = ""
+    precision: str | None = None
+    size_bytes: int | None = None
+    unused_s: float | None = None
 
 
 class Model:
@@ -81,6 +95,8 @@ class Model:
         self._failed_times = 0
         self._reservations = Reservations()
         self._calls = 0
+        self._was_called = False
+        self._last_call = 0.0
         self._last_used = clock()
         self._attempt: asyncio.Task[None] | None = None
         self._again = False
@@ -97,14 +113,32 @@ class Model:
     @property
     def status(self) -> ModelStatus:
         """Return the current state."""
+        state, detail = self._state()
+        ready = self._ready
+        return ModelStatus(
+            state,
+            detail,
+            self._pinned,
+            self._settings.source,
+            None if ready is None else ready.model.info["precision"],
+            None if ready is None else ready.size_bytes,
+            self._unused_s(),
+        )
+
+    def _state(self) -> tuple[State, str]:
         source = f"[{self._settings.source}]"
         if self._ready is not None:
-            return ModelStatus("ready", self._detail, self._pinned)
+            return "ready", self._detail
         if self._failure is not None:
-            return ModelStatus("failed", str(self._failure), self._pinned)
+            return "failed", str(self._failure)
         if self._attempt is not None:
-            return ModelStatus("loading", f"loading from {source}", self._pinned)
-        return ModelStatus("unloaded", f"loaded from {source} by the next call that needs it", self._pinned)
+            return "loading", f"loading from {source}"
+        return "unloaded", f"loaded from {source} by the next call that needs it"
+
+    def _unused_s(self) -> float | None:
+        if not self._was_called:
+            return None
+        return 0.0 if self._calls else self._clock() - self._last_call
 
     @property
     def kept_loaded(self) -> bool:
@@ -136,11 +170,12 @@ class Model:
     def in_use(self) -> Iterator[None]:
         """Keep the model from being unloaded during a call."""
         self._calls += 1
+        self._was_called = True
         try:
             yield
         finally:
             self._calls -= 1
-            self._last_used = self._clock()
+            self._last_used = self._last_call = self._clock()
             self._memory.changed()
 
     @property

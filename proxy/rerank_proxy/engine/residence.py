@@ -35,6 +35,11 @@ class Residence:
             self._uses -= 1
             self._end_if_unused()
 
+    @property
+    def size_bytes(self) -> int:
+        """The memory that it is counted with."""
+        return self._share.size_bytes
+
     def leave(self) -> None:
         """Give the model's memory back as soon as nothing uses it. Calls under way go on."""
         if not self._share.leaves:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeVar
 
 from rerank_proxy.concurrency.steps import Steps, run_at_once
@@ -16,6 +17,7 @@ from rerank_proxy.engine.cache_scope import Namespaces
 from rerank_proxy.engine.divided_texts import DividedTexts
 from rerank_proxy.engine.encoding.inputs import Inputs
 from rerank_proxy.engine.encoding.scorers import Scorer, instructed
+from rerank_proxy.engine.encoding.seen import seen
 from rerank_proxy.engine.encoding.tokenizing import TokenizingThreads
 from rerank_proxy.engine.errors import (
     DeadlineUnreachableError,
@@ -32,6 +34,7 @@ from rerank_proxy.engine.run_times import run_times
 from rerank_proxy.engine.shared_cache.shared_cache import Patience, SharedCache
 from rerank_proxy.engine.text_memory import TextMemory
 from rerank_proxy.observe import stages
+from rerank_proxy.observe.recording import Seen
 from rerank_proxy.settings import EngineSettings
 
 _P = TypeVar("_P")
@@ -119,6 +122,9 @@ class Scoring:
         Raises:
             EngineError: As `Engine.scores`, but for the deadline that has passed.
         """
+        recorder = stages.recorder()
+        if recorder is not None:
+            recorder.read_by(partial(self.seen, model, query, instruction))
         caller = self._caller()
         with self._rejections_counted(model.name), self._memory.holding(query, texts, caller):
             async with model.ready() as (loaded, lane):
@@ -130,6 +136,19 @@ class Scoring:
                 portions = [*_portions(texts, loaded.portion_texts)]
                 parts = zip(portions, await self._guess(call, portions), strict=True)
                 return _joined(await _in_turn(parts, lambda part: self._score(call, *part)))
+
+    async def seen(
+        self, model: Model, query: str, instruction: str | None, texts: Sequence[str]
+    ) -> Sequence[Seen]:
+        """Return what a model reads of each text.
+
+        Raises:
+            EngineError: The model cannot be used, or the texts cannot be tokenised.
+        """
+        with self._memory.holding(query, texts, self._caller()):
+            async with model.ready() as (loaded, _):
+                scorer = loaded.scorer if instruction is None else instructed(loaded.scorer, instruction)
+                return await self._tokenised(model, seen(scorer, query, texts, self._text_characters))
 
     async def _guess(self, call: _Call, portions: Sequence[Sequence[str]]) -> list[Sequence[bytes]]:
         """Guess how many tokens a call of several portions has, and refuse it if these are too many.
@@ -189,6 +208,8 @@ class Scoring:
         if self._shared is not None and len(outputs) < len(inputs.keys):
             outputs |= await self._found(self._shared, call, inputs, outputs)
         cached = sum(key in outputs for key in inputs.text_keys)
+        if (recorder := stages.recorder()) is not None:
+            recorder.looked_up(texts, [key in outputs for key in inputs.text_keys])
         missing = {key: at for at, key in enumerate(inputs.keys) if key not in outputs}
         if missing:
             guessed = self._guesses.guess_missing(call.loaded, call.lane, inputs)

@@ -33,6 +33,7 @@ FIELDS: Final = {
     "content-encoding": Rule.MESSAGE,
     "accept-encoding": Rule.MESSAGE,
     "expect": Rule.MESSAGE,
+    "x-rerank-record": Rule.MESSAGE,
     handover.HEADER: Rule.MESSAGE,
     handover.REQUEST_ID: Rule.MESSAGE,
     handover.TIMES: Rule.MESSAGE,

@@ -48,6 +48,11 @@ class Endpoint:
     def model(self) -> str:
         return self.ranker.model
 
+    @property
+    def failure(self) -> str | None:
+        """Why it cannot be called; None if it can."""
+        return self.ranker.why if isinstance(self.ranker, _Broken) else None
+
     def check_window(self, size: int) -> None:
         """Refuse a rank window that the endpoint would not score as a whole.
 
@@ -121,6 +126,10 @@ class Endpoints:
             self._retire(endpoint)
         self._open = {}
         await self._closing.finish()
+
+    def opened(self) -> list[Endpoint]:
+        """Return all endpoints, by ascending id."""
+        return [self._open[inference_id] for inference_id in sorted(self._open)]
 
     def all(self) -> list[EndpointConfig]:
         """Return the configurations of all endpoints, by ascending id."""
@@ -273,6 +282,7 @@ class _Broken(Ranker):
 
     def __init__(self, failure: InferenceFailedError) -> None:
         self._failure = failure
+        self.why = failure.cause.reason
 
     async def scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
         raise fresh(self._failure)

@@ -1,6 +1,6 @@
 """What an inference endpoint is asked, and how it answers: scores in input order, or results in an order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -31,7 +31,7 @@ class RerankRequest:
     task_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def of_documents(scores: Scores, chunks: Sequence[Sequence[str]], truncated: int) -> Scores:
+def of_documents(scores: Scores, chunks: Sequence[Sized], truncated: int) -> Scores:
     """Return the scores of documents, given those of all their chunks in order.
 
     A document has the score of its best chunk, and 0 without any.

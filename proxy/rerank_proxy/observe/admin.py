@@ -23,6 +23,7 @@ from rerank_proxy.http import codings
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.adding import Lasting, added
 from rerank_proxy.observe.admin_access import CHALLENGE, Access, access_of
+from rerank_proxy.observe.admin_routes import AdminRoute, takes_html
 from rerank_proxy.observe.bounded import BoundedConnections
 from rerank_proxy.observe.build import versions
 from rerank_proxy.observe.control import ControlClient
@@ -41,6 +42,9 @@ _INDEX = """rerank-proxy
 /ready    200 while searches can be reranked, else 503; the body says what is missing
 /metrics  for Prometheus, in its text format or as OpenMetrics
 /version  the version of the proxy, and of what it uses
+
+In a browser, / is the playground, where searches are tried, and /status shows how the proxy is.
+With online.enabled, POST /clicks takes what users have clicked.
 """
 _MAX_CONNECTIONS = 32
 _CONNECTION_S = 10.0
@@ -114,12 +118,23 @@ class Admin:
         self._lasting = [Lasting() for _ in other_edges]
         self._not_ready = not_ready
         self._server: QuietServer | None = None
+        self._connections: BoundedConnections | None = None
+        self._routes: dict[tuple[str, str], AdminRoute] = {}
         self._access = Access()
         self._bound: list[str] = []
         self._answering: int | None = None
         """The restarts before the process of the application that has answered last."""
         self._wrong_tokens = 0
         self._limiter = LogLimiter()
+
+    def add(self, routes: Iterable[AdminRoute]) -> None:
+        """Serve further paths, from the start on. One for `/` is for browsers: programs get the index."""
+        self._routes |= {(each.method, each.path): each for each in routes}
+
+    async def not_ready(self) -> str | None:
+        """Return why the proxy is not ready; None if it is."""
+        _, reason = await self._state()
+        return reason
 
     def use(self, settings: AdminSettings) -> None:
         """Follow these settings about who is answered what."""
@@ -148,18 +163,21 @@ class Admin:
         self.use(settings)
         app = web.Application(middlewares=[_answer_once, self._guard])
         app.router.add_get("/", self._index)
+        for route in self._routes.values():
+            if route.path != "/":
+                app.router.add_route(route.method, route.path, route.handler)
         app.router.add_get("/version", self._version)
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
-        # No body is read: none is of use, and of one that is malformed the library would log a traceback.
-        self._server = QuietServer(app, shutdown_timeout=1.0, lingering_time=0)
+        # No body is read but where a route wants it: of a malformed one the library would log a traceback.
+        self._server = QuietServer(app, shutdown_timeout=1.0, handler_cancellation=True, lingering_time=0)
         await self._server.start()
         plain = self._server.connection
         protocols = plain if tls is None else tls(plain)
-        connections = BoundedConnections(protocols, _MAX_CONNECTIONS, _CONNECTION_S)
+        self._connections = BoundedConnections(protocols, _MAX_CONNECTIONS, _CONNECTION_S)
         for listener in sockets:
-            await self._server.listen(listener, connections)
+            await self._server.listen(listener, self._connections)
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -168,14 +186,37 @@ class Admin:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse what is not for everyone; paths that do not exist, too, so that none can be found out."""
-        refusal = None if request.path in _STATUS_PATHS else self._access.refusal(request.headers)
+        route = self._route(request)
+        shell = route is not None and route.shell
+        searches = route is not None and route.searches
+        refusal = (
+            None
+            if request.path in _STATUS_PATHS
+            else self._access.refusal(request.headers, shell=shell, searches=searches)
+        )
         if refusal is None:
+            if route is not None and route.lasts_s is not None:
+                self._let_last(request, route.lasts_s())
             return await handler(request)
         response = _json(refusal.status, refusal.body())
         if refusal.status == 401:
             response.headers["WWW-Authenticate"] = CHALLENGE
             self._log_wrong_token(request)
         return response
+
+    def _route(self, request: web.Request) -> AdminRoute | None:
+        """Return which of the further paths is asked for; None for one of the listener's own."""
+        resource = request.match_info.route.resource
+        if resource is None:
+            return None
+        if resource.canonical == "/" and not takes_html(request):
+            return None
+        method = "GET" if request.method == "HEAD" else request.method
+        return self._routes.get((method, resource.canonical))
+
+    def _let_last(self, request: web.Request, seconds: float) -> None:
+        if self._connections is not None and request.transport is not None:
+            self._connections.extend(request.transport, seconds)
 
     def _log_wrong_token(self, request: web.Request) -> None:
         if "Authorization" not in request.headers:
@@ -188,8 +229,9 @@ class Admin:
                 self._wrong_tokens,
             )
 
-    async def _index(self, request: web.Request) -> web.Response:
-        return web.Response(text=_INDEX)
+    async def _index(self, request: web.Request) -> web.StreamResponse:
+        page = self._route(request)
+        return web.Response(text=_INDEX) if page is None else await page.handler(request)
 
     async def _version(self, request: web.Request) -> web.Response:
         return _json(200, versions())

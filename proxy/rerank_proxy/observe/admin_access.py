@@ -42,24 +42,42 @@ class Access:
         loopback: Only this machine can connect.
         open: Without a token, others may connect too.
         hosts: Names that `Host` may have besides addresses and `localhost`, in lower case.
+        playground: Whether searches are answered; None, where a token or the loopback address guards them.
     """
 
     token: bytes | None = None
     loopback: bool = True
     open: bool = False
     hosts: frozenset[str] = frozenset()
+    playground: bool | None = None
 
     @property
     def closed(self) -> bool:
         """Return whether everyone is told no more than the status."""
         return self.token is None and not self.loopback and not self.open
 
-    def refusal(self, fields: Fields) -> ElasticsearchError | None:
-        """Return why a request is told the status alone; None if it is answered."""
+    @property
+    def _searches(self) -> bool:
+        guarded = self.token is not None or self.loopback
+        return guarded if self.playground is None else self.playground
+
+    def refusal(
+        self, fields: Fields, *, shell: bool = False, searches: bool = False
+    ) -> ElasticsearchError | None:
+        """Return why a request is told the status alone; None if it is answered.
+
+        Args:
+            shell: It asks for a file of the pages, which takes no token: with one set, the page asks for it.
+            searches: It asks for a search.
+        """
+        refusal = self._of_who_asks(fields, shell=shell)
+        return _NO_PLAYGROUND if refusal is None and searches and not self._searches else refusal
+
+    def _of_who_asks(self, fields: Fields, *, shell: bool) -> ElasticsearchError | None:
         if _is_cross_site(fields):
             return _forbidden("the request comes from a page of another site")
         if self.token is not None:
-            return None if self._shows_token(fields) else _UNAUTHORISED
+            return None if shell or self._shows_token(fields) else _UNAUTHORISED
         if self.closed:
             return _CLOSED
         if (self.loopback or self.hosts) and not self._knows_host(fields):
@@ -102,6 +120,7 @@ def access_of(settings: AdminSettings, bound: Iterable[str]) -> Access:
         token=None if settings.token is None else settings.token.get_secret_value().encode(),
         loopback=all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in bound),
         open=settings.open,
+        playground=settings.playground,
         hosts=frozenset(host.lower().removesuffix(".") for host in settings.hosts),
     )
 
@@ -137,6 +156,12 @@ _UNAUTHORISED: Final = error(
     401,
     "security_exception",
     "the admin port asks for the token of [admin.token]: send it as [Authorization: Bearer TOKEN]",
+)
+_NO_PLAYGROUND: Final = error(
+    403,
+    "security_exception",
+    "the admin port does not search: without a token, and elsewhere than on a loopback address, the "
+    "playground needs [admin.playground: true]",
 )
 _CLOSED: Final = error(
     403,

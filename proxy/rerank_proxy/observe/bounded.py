@@ -41,6 +41,20 @@ class BoundedConnections:
         timer = asyncio.get_running_loop().call_later(self._seconds, transport.abort)
         self._open[transport] = _Open(str(peer[0]) if isinstance(peer, tuple) else "", timer)
 
+    def extend(self, transport: asyncio.BaseTransport, seconds: float) -> None:
+        """Let a connection last that long from now on, however long it has lasted.
+
+        Args:
+            transport: That of the protocol that serves it, perhaps one above the connection's own.
+        """
+        sock: Any = transport.get_extra_info("socket")
+        for own, known in self._open.items():
+            if own is transport or _is_same(own.get_extra_info("socket"), sock):
+                known.timer.cancel()
+                timer = asyncio.get_running_loop().call_later(seconds, own.abort)
+                self._open[own] = _Open(known.address, timer)
+                return
+
     def closed(self, transport: asyncio.Transport) -> None:
         known = self._open.pop(transport, None)
         if known is not None:
@@ -50,6 +64,11 @@ class BoundedConnections:
         numbers = Counter(each.address for each in self._open.values())
         most = max(numbers.values())
         return next(transport for transport, each in self._open.items() if numbers[each.address] == most)
+
+
+def _is_same(socket: Any, other: Any) -> bool:
+    """Return whether two objects stand for the same open socket: a loop may make one each time."""
+    return socket is not None and other is not None and bool(socket.fileno() == other.fileno() >= 0)
 
 
 class _Bounded(asyncio.Protocol):

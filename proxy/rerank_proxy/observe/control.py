@@ -31,9 +31,13 @@ class ControlClient:
     def __init__(self, socket: Path) -> None:
         self._socket = socket
 
-    async def get(self, path: str) -> tuple[int, bytes] | None:
+    async def get(self, path: str, timeout_s: float = _TIMEOUT_S) -> tuple[int, bytes] | None:
+        """Return the status and body of the answer; None if the process does not answer in time."""
+        return await self._ask("GET", path, timeout_s=timeout_s)
+
+    async def post(self, path: str, body: bytes = b"") -> tuple[int, bytes] | None:
         """Return the status and body of the answer; None if the process does not answer."""
-        return await self._ask("GET", path)
+        return await self._ask("POST", path, body)
 
     async def metrics(self) -> list[Metric]:
         """Return the metrics of the process; none if it does not answer."""

@@ -15,7 +15,7 @@ _UNSAFE = re.compile(r"[^\x21-\x2b\x2d-\x3a\x3c-\x7e]")
 NOT_LOOKED_UP: Final = "none"
 """Stands for the model of an endpoint that was not looked up."""
 
-Word = Literal["applied", "skipped", "evaluated"]
+Word = Literal["applied", "skipped", "evaluated", "shadow", "interleaved"]
 """The outcome in a word, with which the header begins and by which metrics are labelled."""
 
 
@@ -116,6 +116,39 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """The answer is that of the first stage; the window is scored later, for comparison alone."""
+
+    endpoint: str
+    word: ClassVar[Word] = "shadow"
+    rerankers: ClassVar[tuple[Applied | Skipped, ...]] = ()
+
+    def header(self) -> str:
+        return f"{self.word}; endpoint={_token(self.endpoint)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Interleaved:
+    """The answer has the reranker's order and another one in one list.
+
+    Attributes:
+        against: The endpoint with the other order; None for the first stage.
+    """
+
+    applied: Applied
+    against: str | None
+    word: ClassVar[Word] = "interleaved"
+
+    @property
+    def rerankers(self) -> tuple[Applied | Skipped, ...]:
+        return (self.applied,)
+
+    def header(self) -> str:
+        other = "" if self.against is None else f"; against={_token(self.against)}"
+        return self.word + self.applied.header().removeprefix(self.applied.word) + other
+
+
+@dataclass(frozen=True, slots=True)
 class Tree:
     """The outcomes of the rerankers of one tree, in the order in which they finished.
 
@@ -135,7 +168,7 @@ class Tree:
         return _listed([each.header() for each in self.rerankers], "rerankers")
 
 
-Outcome = Applied | Skipped | Evaluated | Tree
+Outcome = Applied | Skipped | Evaluated | Shadow | Interleaved | Tree
 
 
 def of_tree(retrievers: Iterable[str], rerankers: Sequence[Applied | Skipped]) -> Outcome:
@@ -168,7 +201,7 @@ class Several:
     def header(self) -> str:
         texts = []
         for number, outcome in self.items.items():
-            parts = outcome.rerankers or (outcome,)
+            parts = outcome.rerankers if isinstance(outcome, Tree) else (outcome,)
             texts.append(", ".join(part.header().replace("; ", f"; item={number}; ", 1) for part in parts))
         return _listed(texts, "items") or "none"
 

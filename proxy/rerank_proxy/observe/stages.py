@@ -6,12 +6,14 @@ of requests, nothing is noted. Stages are disjoint within one task, and those of
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Literal, Protocol
+
+from rerank_proxy.observe import recording
 
 Stage = Literal["parse", "upstream", "tokenise", "queue", "score", "splice"]
 """What a reranked search spends its time with:
@@ -96,6 +98,31 @@ class Span(Protocol):
         """
 
 
+class Recorder(Protocol):
+    """Records one request. It hears of all that is done for it, and changes nothing of it."""
+
+    def stage(self, stage: Stage, began: float, ended: float, label: str | None) -> None:
+        """Record that a stage was under way from one time to another, on `clock`.
+
+        Args:
+            label: What was done; None, the stage says all.
+        """
+
+    def chunked(self, spans: Sequence[Sequence[recording.Span]], values: Sequence[float]) -> None:
+        """Record that texts were cut, and their chunks scored in place of them.
+
+        Args:
+            spans: The chunks of each text.
+            values: The raw scores of all chunks, text by text.
+        """
+
+    def looked_up(self, texts: Sequence[str], known: Sequence[bool]) -> None:
+        """Record of texts whether their outputs were in a cache."""
+
+    def read_by(self, read: recording.Read) -> None:
+        """Record what finds out what the model reads of texts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Activity:
     """What is being done, and what hears of its stages.
@@ -107,6 +134,7 @@ class Activity:
     times: Times | None = None
     span: Span | None = None
     trace_id: str | None = None
+    recorder: Recorder | None = None
 
 
 _IDLE: Final = Activity()
@@ -142,21 +170,39 @@ def exemplar() -> dict[str, str] | None:
     return None if trace is None else {"trace_id": trace}
 
 
+def recorder() -> Recorder | None:
+    """Return what records this activity; None, nothing does."""
+    return _current.get().recorder
+
+
+@contextmanager
+def recorded_by(recorder: Recorder) -> Iterator[None]:
+    """Have another recorder hear of the block."""
+    outer = _current.set(replace(_current.get(), recorder=recorder))
+    try:
+        yield
+    finally:
+        _current.reset(outer)
+
+
 def note(stage: Stage, began: float, ended: float) -> None:
     """Note a stage that is over, without a span."""
-    times = _current.get().times
-    if times is not None:
-        times.add(stage, began, ended)
+    activity = _current.get()
+    if activity.times is not None:
+        activity.times.add(stage, began, ended)
+    if activity.recorder is not None:
+        activity.recorder.stage(stage, began, ended, None)
 
 
-def stage(name: Stage | None, span: str | None = None) -> "Block":
+def stage(name: Stage | None, span: str | None = None, label: str | None = None) -> "Block":
     """Return a context for one stage.
 
     Args:
         name: None for a part that belongs to no stage, or to those within it.
         span: The name of its span; None for a stage without a span of its own.
+        label: What a recording says of it; None for what the span is named by.
     """
-    return Block(name, span)
+    return Block(name, span, label)
 
 
 def request_to(title: str) -> "Block":
@@ -165,7 +211,7 @@ def request_to(title: str) -> "Block":
     Args:
         title: The name of its span.
     """
-    return Block(None, title, is_client=True)
+    return Block(None, title, None, is_client=True)
 
 
 @contextmanager
@@ -176,7 +222,7 @@ def outliving(name: str) -> Iterator[None]:
         yield
         return
     span = activity.span.separate(name)
-    outer = _current.set(Activity(activity.times, span, activity.trace_id))
+    outer = _current.set(replace(activity, span=span))
     try:
         yield
     except BaseException as failure:
@@ -198,22 +244,27 @@ class Block:
         span: Its span, inside of the block; None where none is recorded.
     """
 
-    def __init__(self, name: Stage | None, title: str | None, *, is_client: bool = False) -> None:
+    def __init__(
+        self, name: Stage | None, title: str | None, label: str | None, *, is_client: bool = False
+    ) -> None:
         self.span: Span | None = None
         self._name = name
         self._title = title
+        self._label = label
         self._is_client = is_client
         self._times: Times | None = None
+        self._recorder: Recorder | None = None
         self._began = 0.0
         self._outer: Token[Activity] | None = None
 
     def __enter__(self) -> "Block":
         activity = _current.get()
         self._times = activity.times
+        self._recorder = activity.recorder
         self._began = clock()
         if activity.span is not None and self._title is not None:
             self.span = activity.span.child(self._title, self._began, is_client=self._is_client)
-            self._outer = _current.set(Activity(activity.times, self.span, activity.trace_id))
+            self._outer = _current.set(replace(activity, span=self.span))
         return self
 
     def __exit__(
@@ -225,6 +276,8 @@ class Block:
         ended = clock()
         if self._name is not None and self._times is not None:
             self._times.add(self._name, self._began, ended)
+        if self._name is not None and self._recorder is not None:
+            self._recorder.stage(self._name, self._began, ended, self._label or self._title)
         if self.span is not None:
             if kind is not None:
                 self.span.fail(_kind(kind))

@@ -46,11 +46,16 @@ from rerank_proxy.edge.server import Edge
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
 from rerank_proxy.files.open_files import open_files, raise_limit
 from rerank_proxy.observe.admin import Admin, Connections
+from rerank_proxy.observe.admin_clicks import clicks_route
+from rerank_proxy.observe.admin_routes import AdminRoute
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.log import configure, say
 from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.observe.process_metrics import ProcessMetrics
+from rerank_proxy.pages.playground import Playground
+from rerank_proxy.pages.routes import routes
+from rerank_proxy.pages.status import StatusData
 from rerank_proxy.processes.edges import OtherEdges, orders, share
 from rerank_proxy.processes.finishing import finish
 from rerank_proxy.processes.kept import KeptProcess
@@ -160,16 +165,25 @@ class Supervisor:
         for each in (control, *others.sockets):
             _check_length(each)
         client = ControlClient(control)
+        admin = Admin(client, metrics, edge.metrics, self._not_ready, others.controls)
+        admin.add([*self._pages(client, edge, admin), clicks_route(client)])
         return _Parts(
             edge=edge,
             others=others,
             app=_app(self._app_command, self._settings, socket, control, metrics),
             app_sockets=(socket, control),
             control=client,
-            admin=Admin(client, metrics, edge.metrics, self._not_ready, others.controls),
+            admin=admin,
             own=own,
             admin_tls=listener_tls(self._settings.admin.tls, "admin.tls"),
         )
+
+    def _pages(self, app: ControlClient, edge: Edge, admin: Admin) -> Sequence[AdminRoute]:
+        def settings() -> Settings:
+            return self._settings
+
+        playground = Playground(app, edge.attach, settings)
+        return routes(playground, StatusData(app, admin.not_ready, lambda: edge.metrics.nodes(), settings))
 
     async def _start(self, parts: "_Parts") -> None:
         settings, edge = self._settings, parts.edge

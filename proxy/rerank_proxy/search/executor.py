@@ -1,6 +1,7 @@
 """Run a search: in one round trip where that suffices, else in a point in time."""
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from rerank_proxy.concurrency.deadline import Deadline
@@ -10,6 +11,7 @@ from rerank_proxy.observe import stages
 from rerank_proxy.search import targets
 from rerank_proxy.search.answer import reply
 from rerank_proxy.search.failures import RankPhaseError, children_failed, may_be_due_to_fields, search_failure
+from rerank_proxy.search.first_stage import window_alone, without_reranker
 from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.inner.window import read_window
 from rerank_proxy.search.language.request import SearchRequest
@@ -22,6 +24,8 @@ from rerank_proxy.search.ranks.ranking import reaching, searched
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerBytes, Run, SearchAnswer
 from rerank_proxy.search.single_search import OneSearch, one_search, one_search_suffices
 from rerank_proxy.search.targets import target
+from rerank_proxy.search.trial import Trial
+from rerank_proxy.search.trials import Trials
 from rerank_proxy.settings import SearchSettings
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError, reading
 
@@ -35,6 +39,7 @@ class Executor:
         deadline_s: Seconds for the whole of one search.
         bound_scores_by_timeout: Whether a request's own `timeout` bounds the scoring, too.
         points_in_time: Opens and closes those of searches that bring none.
+        trials: Says what part each search takes in a comparison; None: none takes any.
     """
 
     def __init__(
@@ -44,12 +49,14 @@ class Executor:
         *,
         bound_scores_by_timeout: bool = False,
         points_in_time: OwnPointsInTime | None = None,
+        trials: Trials | None = None,
     ) -> None:
         self._rank_phase = rank_phase
         self._deadline_s = deadline_s
         self._bound_scores_by_timeout = bound_scores_by_timeout
         self._points_in_time = points_in_time or OwnPointsInTime()
         self._misspelt = MisspeltFields()
+        self._trials = trials
 
     def use(self, search: SearchSettings) -> None:
         """Use other settings, for searches that begin from now on."""
@@ -58,12 +65,18 @@ class Executor:
         self._rank_phase.use(search)
 
     async def run(
-        self, request: SearchRequest, upstream: Upstream, inner: InnerBytes | None = None
+        self,
+        request: SearchRequest,
+        upstream: Upstream,
+        inner: InnerBytes | None = None,
+        *,
+        afterwards: Upstream | None = None,
     ) -> SearchAnswer:
         """Run one search and return its answer.
 
         Args:
             inner: The bound that the searches of one client's request share, if it has several.
+            afterwards: Upstream for what goes on after the answer; None for the same.
 
         Raises:
             UpstreamRefusedError: Upstream refused a search; its answer is for the client.
@@ -73,7 +86,10 @@ class Executor:
         try:
             await _check_parameters(run)
             request.retriever.check_rewrite()
-            answer = await self._search(run)
+            if self._trials is None or not self._trials.is_on or run.recorded is not None:
+                answer = await self._search(run)
+            else:
+                answer = await self._tried(self._trials, run, afterwards or upstream)
         except UpstreamRefusedError as refused:
             fault = await _parse_fault(run, refused.reply)
             if fault is None:
@@ -94,6 +110,37 @@ class Executor:
         if self._bound_scores_by_timeout and timeout is not None and timeout.nanos > 0:
             scores_by = deadline.or_sooner(Deadline.of_request(timeout))
         return Run(request, upstream, inner, deadline, scores_by)
+
+    async def _tried(self, trials: Trials, run: Run, afterwards: Upstream) -> SearchAnswer:
+        """Answer a search that may take part in a comparison."""
+        run.trial = trial = trials.begin(run.request, run.upstream)
+        if trial is None or trial.mode != "shadow":
+            answer = await self._search(run)
+            if trial is not None:
+                trials.answered(run, trial, answer)
+            return answer
+        answer = await self._first_stage(run, trial)
+        trials.in_the_shadow(run, trial, answer, lambda: self._scored(run.request, trial, afterwards))
+        return answer
+
+    async def _first_stage(self, run: Run, trial: Trial) -> SearchAnswer:
+        """Answer a search as if the child of its reranker were its retriever."""
+        request = run.request
+        plain = without_reranker(request, trial.reranker)
+        if isinstance(plain, SearchRequest):
+            own = replace(run, request=plain, trial=None)
+            return await search_in_point_in_time(own, self._rank_phase, self._points_in_time)
+        query = request.params.without(targets.PAGE)
+        body = await offload(len(request.body), bodies.first_stage_search, request, plain)
+        answer = await run.send("POST", target(request.index, "_search", query), body)
+        return run.answer(answer.body, answer)
+
+    async def _scored(self, request: SearchRequest, trial: Trial, upstream: Upstream) -> Run:
+        """Rank the window of a search, and return what is known of it then."""
+        run = self._begin(window_alone(request), upstream, InnerBytes(len(request.body)))
+        run.trial = trial
+        await self._search(run)
+        return run
 
     async def _search(self, run: Run) -> SearchAnswer:
         path = one_search(run.request)
@@ -125,7 +172,7 @@ class Executor:
             raise children_failed(reranker.TYPE, [(path.child.TYPE, failed)]) from refused
         ranked = searched(kept, len(kept))
         if not one_search_suffices(request, ranked):
-            run.outcomes.clear()
+            run.begin_again()
             return None
         with reading(AN_INNER_SEARCH):
             size = answer_size(answer.body)

@@ -18,6 +18,7 @@ from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.inner.window import search_answer
 from rerank_proxy.search.own_points_in_time import OwnPointsInTime
 from rerank_proxy.search.rank_phase import RankPhase
+from rerank_proxy.search.recording import FINAL_SEARCH
 from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever
 from rerank_proxy.search.retrievers.simplified import Mappings, expanded
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerSearch, Run, SearchAnswer
@@ -94,12 +95,12 @@ class _PointInTimeSearch:
         at = target(None, "_search", request.params.without(targets.NOT_IN_POINT_IN_TIME))
         try:
             final = await offload(size, bodies.final_search, request, pit, root)
-            return await run.send("POST", at, final), final
+            return await run.send("POST", at, final, label=FINAL_SEARCH), final
         except UpstreamRefusedError as refused:
             if "highlight" not in request.opaque_members or _NOT_EXPENSIVE not in refused.reply.body:
                 raise
         final = await offload(size, bodies.final_search, request, pit, root, expensive=False)
-        return await run.send("POST", at, final), final
+        return await run.send("POST", at, final, label=FINAL_SEARCH), final
 
     async def _described(self, answer: bytes, root: EvaluatedRetriever, final: bytes) -> bytes:
         """Return the answer with the profile and explanations of the tree in place of the final search's."""

@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from itertools import chain
 
 from rerank_proxy.chunks import LANE, ChunkSelector, default_chunking
+from rerank_proxy.chunks.chunkers import Chunks
+from rerank_proxy.chunks.chunkers import Span as ChunkSpan
 from rerank_proxy.chunks.settings import MAX_CHARACTERS
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine import Scores
+from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.endpoints import Endpoint, Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, timed_out, why
 from rerank_proxy.inference.ranking import of_documents
@@ -17,13 +19,15 @@ from rerank_proxy.observe import stages
 from rerank_proxy.observe.outcome import NOT_LOOKED_UP, Applied, Skipped
 from rerank_proxy.observe.stages import Span
 from rerank_proxy.search.failures import RankPhaseError
-from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
+from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank, reaching
+from rerank_proxy.search.recording import RecordedReranker
 from rerank_proxy.search.retrievers.ports import Reranking
 from rerank_proxy.search.run import Run
 from rerank_proxy.search.unlicensed_endpoints import UnlicensedEndpoints
 from rerank_proxy.search.upstream_endpoint import find_upstream
 from rerank_proxy.settings import SearchSettings
 from rerank_proxy.upstream.privileges import GET_ENDPOINT, DeniedError, Privileges
+from rerank_proxy.upstream.protocol import UpstreamRefusedError
 
 
 class RankPhase:
@@ -67,6 +71,15 @@ class RankPhase:
         Raises:
             RankPhaseError: There are no scores, and the reranker must have them.
         """
+        recorded = None if run.recorded is None else run.recorded.reranker(retriever, window)
+        if recorded is None:
+            return await self._reranked(run, retriever, window, None)
+        with stages.recorded_by(recorded):
+            return await self._reranked(run, retriever, window, recorded)
+
+    async def _reranked(
+        self, run: Run, retriever: Reranking, window: Sequence[RankDoc], recorded: RecordedReranker | None
+    ) -> list[RankDoc]:
         deadline = run.scores_by.or_sooner(Deadline.of_setting("search.timeout_s", self._timeout_s))
         with stages.stage(None, "rerank") as block:
             model: str | None = None
@@ -74,18 +87,25 @@ class RankPhase:
                 endpoint = await self._endpoint(run, retriever)
                 model = endpoint.model
                 run.windows[retriever.inference_id] = endpoint.window_words
-                ranked, outcome = await self._rank(endpoint, retriever, window, deadline)
+                if recorded is not None:
+                    recorded.found(endpoint.model, endpoint.config.service)
+                ranked, outcome = await self._ranked(run, endpoint, retriever, window, deadline)
             except (InferenceFailedError, DeniedError) as failure:
                 reason = why(failure) if isinstance(failure, InferenceFailedError) else "denied"
                 allowed = self._allows_failures(retriever)
                 _describe_failure(block.span, retriever.inference_id, model, reason, allowed=allowed)
                 self._unlicensed.log(retriever.inference_id, failure.cause)
-                if not allowed:
+                kept = keep_order(window, collapsed=retriever.child_collapses) if allowed else None
+                if recorded is not None:
+                    recorded.failed(f"{failure.cause.type}: {failure.cause.reason}", kept)
+                if kept is None:
                     raise RankPhaseError(failure) from failure
                 run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type, model, reason))
-                return keep_order(window, collapsed=retriever.child_collapses)
+                return kept
             _describe(block.span, outcome)
             run.outcomes.append(outcome)
+            if recorded is not None:
+                recorded.applied(outcome, reaching(ranked, retriever.min_score))
             return ranked
 
     def _allows_failures(self, retriever: Reranking) -> bool:
@@ -100,20 +120,59 @@ class RankPhase:
             retriever.inference_id, NOT_LOOKED_UP, 0, 0, 0, 0, 0.0, retriever.field, self._show_counts
         )
         run.outcomes.append(nothing)
+        if run.recorded is not None:
+            run.recorded.passed_over(retriever, nothing)
 
     async def _endpoint(self, run: Run, retriever: Reranking) -> Endpoint:
         """Return the endpoint, which is looked up even where there is nothing to score."""
         inference_id = retriever.inference_id
-        with stages.stage("upstream"):
+        with stages.stage("upstream", label="find the endpoint"):
             if self._privileges is not None:
                 await self._privileges.require(run.upstream, GET_ENDPOINT)
             endpoint = await self._endpoints.find(inference_id)
-        if endpoint is None:
-            endpoint = await find_upstream(run, inference_id)
-        if endpoint is None:
-            raise not_found(inference_id)
+        endpoint = await _or_upstreams(endpoint, run, inference_id)
         endpoint.check_window(retriever.rank_window_size)
         return endpoint
+
+    async def _ranked(
+        self,
+        run: Run,
+        endpoint: Endpoint,
+        retriever: Reranking,
+        window: Sequence[RankDoc],
+        deadline: Deadline,
+    ) -> tuple[list[RankDoc], Applied]:
+        """Rank a window, and have the trial of the search, if there is one, take part in its order."""
+        trial = run.trial
+        if trial is None:
+            return await self._rank(endpoint, retriever, window, deadline)
+        if trial.mode != "interleaved" or trial.against is None:
+            own, outcome = await self._rank(endpoint, retriever, window, deadline)
+            return [*trial.ranked(window, own)], outcome
+        other = asyncio.create_task(self._order_of(trial.against, run, retriever, window, deadline))
+        try:
+            own, outcome = await self._rank(endpoint, retriever, window, deadline)
+            return [*trial.ranked(window, own, await other)], outcome
+        finally:
+            other.cancel()
+
+    async def _order_of(
+        self,
+        inference_id: str,
+        run: Run,
+        retriever: Reranking,
+        window: Sequence[RankDoc],
+        deadline: Deadline,
+    ) -> list[RankDoc] | None:
+        """Return the window in the order of an endpoint that the caller did not name; None if it fails."""
+        try:
+            known = await self._endpoints.find(inference_id)
+            endpoint = await _or_upstreams(known, run, inference_id)
+            endpoint.check_window(retriever.rank_window_size)
+            ranked, _ = await self._rank(endpoint, retriever, window, deadline)
+        except (ElasticsearchError, UpstreamRefusedError):
+            return None
+        return ranked
 
     async def _rank(
         self,
@@ -146,14 +205,16 @@ class RankPhase:
         query = retriever.inference_text
         if retriever.chunk_rescorer is None:
             return await endpoint.scores(query, texts, deadline)
-        chunks = await self._chunks(endpoint, retriever, texts, deadline)
-        scores = await endpoint.scores(query, list(chain.from_iterable(chunks)), deadline)
+        spans, chunks = await self._chunks(endpoint, retriever, texts, deadline)
+        scores = await endpoint.scores(query, chunks, deadline)
+        if (recorder := stages.recorder()) is not None:
+            recorder.chunked(spans, scores.values)
         cut = sum(len(text) > self._chunked_characters for text in texts)
-        return of_documents(scores, chunks, cut)
+        return of_documents(scores, spans, cut)
 
     async def _chunks(
         self, endpoint: Endpoint, retriever: Reranking, texts: Sequence[str], deadline: Deadline
-    ) -> Sequence[Sequence[str]]:
+    ) -> Chunks:
         """Return the best chunks of each text."""
         assert retriever.chunk_rescorer is not None
         most = self._chunked_characters
@@ -165,6 +226,18 @@ class RankPhase:
                     return await LANE.run(_select(selector, texts, most))
         except TimeoutError:
             raise timed_out(retriever.inference_id, deadline, "the texts were not cut into chunks") from None
+
+
+async def _or_upstreams(endpoint: Endpoint | None, run: Run, inference_id: str) -> Endpoint:
+    """Return an endpoint, or where there is none here the one that upstream has.
+
+    Raises:
+        InferenceFailedError: 404, there is none anywhere.
+    """
+    found = await find_upstream(run, inference_id) if endpoint is None else endpoint
+    if found is None:
+        raise not_found(inference_id)
+    return found
 
 
 def _describe(span: Span | None, outcome: Applied) -> None:
@@ -193,9 +266,11 @@ def _describe_failure(
         span.event("first-stage order kept", {"rerank_proxy.reason": why})
 
 
-def _select(selector: ChunkSelector, texts: Sequence[str], most: int) -> Steps[list[list[str]]]:
-    selected: list[list[str]] = []
+def _select(selector: ChunkSelector, texts: Sequence[str], most: int) -> Steps[Chunks]:
+    spans: list[Sequence[ChunkSpan]] = []
+    chunks: list[str] = []
     for text in texts:
-        selected.append((yield from selector.select(text[:most])))
+        spans.append((yield from selector.select(text[:most])))
+        chunks += [text[start:end] for start, end in spans[-1]]
         yield
-    return selected
+    return Chunks(spans, chunks)

@@ -10,11 +10,14 @@ from typing import Any, Final
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.errors import illegal_argument
 from rerank_proxy.observe import stages
-from rerank_proxy.observe.outcome import Applied, Outcome, Skipped, of_tree
+from rerank_proxy.observe.outcome import HEADER, Applied, Outcome, Skipped, of_tree
 from rerank_proxy.observe.stages import Stage
+from rerank_proxy.online import search_ids
 from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.recording import RecordedSearch, recorded_search
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.timings import Timings
+from rerank_proxy.search.trial import Trial
 from rerank_proxy.upstream.protocol import Reply, TooLateError, Upstream, UpstreamRefusedError
 
 InnerSearch = Callable[[bytes], Coroutine[Any, Any, Reply]]
@@ -61,12 +64,22 @@ class InnerBytes:
 
 @dataclass(slots=True)
 class SearchAnswer:
-    """The answer for the client: the body, upstream's headers, and what happened."""
+    """The answer for the client: the body, upstream's headers, and what happened.
+
+    Attributes:
+        search_id: By what clicks name the search; None where none are counted.
+    """
 
     body: bytes
     headers: Sequence[tuple[str, str]]
     outcome: Outcome
     timings: Timings
+    search_id: str | None = None
+
+    def told(self) -> list[tuple[str, str]]:
+        """Return the headers that say what happened."""
+        told = [(HEADER, self.outcome.header())]
+        return told if self.search_id is None else [*told, (search_ids.HEADER, self.search_id)]
 
 
 @dataclass(slots=True)
@@ -81,6 +94,8 @@ class Run:
         warnings: The `Warning` headers of upstream's answers, as keys in the order in which they came.
         windows: How many words the models of endpoints read, by the ids of endpoints that were used.
         outcomes: One for each reranker, in the order in which they finished.
+        trial: The part that the search takes in a comparison; None where clicks are not counted.
+        recorded: The recording of the search; None, there is none.
     """
 
     request: SearchRequest
@@ -93,6 +108,8 @@ class Run:
     warnings: dict[str, None] = field(default_factory=dict)
     windows: dict[str, int] = field(default_factory=dict)
     outcomes: list[Applied | Skipped] = field(default_factory=list)
+    trial: Trial | None = None
+    recorded: RecordedSearch | None = field(default_factory=recorded_search)
 
     @property
     def took_ms(self) -> int:
@@ -109,16 +126,32 @@ class Run:
         headers += [("Warning", value) for value in self.warnings]
         tree = self.request.retriever.walk()
         types = [each.TYPE for each in tree if isinstance(each, CompoundRetriever)]
-        return SearchAnswer(body, headers, of_tree(types, self.outcomes), self.timings)
+        outcome = of_tree(types, self.outcomes)
+        if self.recorded is not None:
+            self.recorded.ended(outcome)
+        return SearchAnswer(body, headers, outcome, self.timings)
+
+    def begin_again(self) -> None:
+        """Forget what was ranked: the search is evaluated in another way."""
+        self.outcomes.clear()
+        if self.recorded is not None:
+            self.recorded.begin_again()
 
     async def send(
-        self, method: str, target: str, body: bytes, by: Deadline | None = None, stage: Stage = "upstream"
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        by: Deadline | None = None,
+        stage: Stage = "upstream",
+        label: str | None = None,
     ) -> Reply:
         """Send a request upstream. Return the answer.
 
         Args:
             by: A deadline that is sooner than the search's.
             stage: What its time counts as.
+            label: What a recording calls it; None, that follows from the target.
 
         Raises:
             UpstreamRefusedError: Upstream answered with another status than 200.
@@ -126,7 +159,7 @@ class Run:
         """
         deadline = by or self.deadline
         try:
-            with stages.stage(stage):
+            with stages.stage(stage, label=label or target):
                 async with asyncio.timeout_at(deadline.at):
                     answer = await self.upstream.request(method, target, body)
         except TimeoutError:

@@ -1,6 +1,7 @@
 """The time that a search, or a request of several, has taken, by stages."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import chain
 from typing import Final, Self
 
@@ -54,7 +55,7 @@ class Timings:
     @classmethod
     def _entered(cls, timings: Self) -> Self:
         activity = stages.current()
-        stages.enter(stages.Activity(timings, activity.span, activity.trace_id))
+        stages.enter(replace(activity, times=timings))
         return timings
 
     @classmethod

@@ -4,11 +4,11 @@ import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, count
+from itertools import count
 from typing import Any, Final
 
 from rerank_proxy.chunks import LANE
-from rerank_proxy.chunks.chunkers import chunk
+from rerank_proxy.chunks.chunkers import Chunks, Span, chunk
 from rerank_proxy.chunks.settings import SentenceBoundaryChunkingSettings
 from rerank_proxy.chunks.words import Words, WordStatus
 from rerank_proxy.concurrency.deadline import Deadline
@@ -98,10 +98,12 @@ class LocalRanker(Ranker):
     ) -> Scores:
         if self._settings.get(STRATEGY) != "chunk":
             return await self._scores(instruction, query, texts, deadline)
-        chunks = await self._chunks(query, texts, deadline)
-        scores = await self._scores(instruction, query, list(chain.from_iterable(chunks)), deadline)
+        spans, chunks = await self._chunks(query, texts, deadline)
+        scores = await self._scores(instruction, query, chunks, deadline)
+        if (recorder := stages.recorder()) is not None:
+            recorder.chunked(spans, scores.values)
         cut = sum(len(text) > self._context.chunked_characters for text in texts)
-        return of_documents(scores, chunks, cut)
+        return of_documents(scores, spans, cut)
 
     async def _scores(
         self, instruction: str | None, query: str, texts: Sequence[str], deadline: Deadline
@@ -111,7 +113,7 @@ class LocalRanker(Ranker):
                 self._known(), query, texts, deadline.at, instruction=instruction
             )
 
-    async def _chunks(self, query: str, texts: Sequence[str], deadline: Deadline) -> list[list[str]]:
+    async def _chunks(self, query: str, texts: Sequence[str], deadline: Deadline) -> Chunks:
         limit = self._context.chunked_characters
         steps = chunked(query[:limit], [text[:limit] for text in texts], self._settings.get(MAX_CHUNKS))
         try:
@@ -207,7 +209,7 @@ class LocalRanker(Ranker):
             raise because("model_failed", status_error(500, reason)) from failure
 
 
-def chunked(query: str, texts: Sequence[str], most: int | None) -> Steps[list[list[str]]]:
+def chunked(query: str, texts: Sequence[str], most: int | None) -> Steps[Chunks]:
     """Return the chunks of each text that Elastic Rerank reads (``RerankRequestChunker``).
 
     They are sentences with one sentence of overlap, as many words as fit beside the query, and at least as
@@ -218,10 +220,11 @@ def chunked(query: str, texts: Sequence[str], most: int | None) -> Steps[list[li
     query_tokens = math.ceil(query_words.count(0, len(query)) / _WORDS_PER_TOKEN)
     tokens = max(_TOKEN_LIMIT - _SPECIAL_TOKENS - query_tokens, _TOKEN_LIMIT // 2)
     settings = SentenceBoundaryChunkingSettings(int(tokens * _WORDS_PER_TOKEN), sentence_overlap=1)
-    chunks: list[list[str]] = []
+    spans: list[Sequence[Span]] = []
+    chunks: list[str] = []
     for text in texts:
         status.forget()
         words = yield from Words.read(text, status)
-        spans = yield from chunk(words, settings)
-        chunks.append([text[start:end] for start, end in spans[:most]])
-    return chunks
+        spans.append((yield from chunk(words, settings))[:most])
+        chunks += [text[start:end] for start, end in spans[-1]]
+    return Chunks(spans, chunks)

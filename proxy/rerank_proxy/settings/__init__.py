@@ -18,6 +18,7 @@ from rerank_proxy.settings.sections.endpoints import (
 )
 from rerank_proxy.settings.sections.log import LogSettings
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
+from rerank_proxy.settings.sections.online import OnlineSettings
 from rerank_proxy.settings.sections.relay import AdminSettings, EdgeSettings, LifecycleSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
@@ -41,6 +42,7 @@ __all__ = [
     "Loaded",
     "LogSettings",
     "ModelSettings",
+    "OnlineSettings",
     "Origin",
     "RegistrySettings",
     "Reload",

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import ByteSize, SecretStr
 
 from rerank_proxy.settings.loading import Loaded, Origin
+from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import SettingRow, table, text_of
 from rerank_proxy.settings.sensitive import is_harmless, may_hold_secret
 
@@ -41,6 +42,17 @@ def effective(loaded: Loaded) -> Iterator[Effective]:
         for name in getattr(loaded.settings, mapping):
             for row in rows:
                 yield _one(loaded, row, (mapping, name, *row.path[2:]))
+
+
+def changed(settings: Settings) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, value and default of each setting that is not what it is without being set.
+
+    Where it was given is not known, and secrets are hidden as `effective` does.
+    """
+    loaded = Loaded(settings, {}, {}, lambda key: Origin("default"))
+    for each in effective(loaded):
+        if each.row.held and each.changed and each.value is not None:
+            yield ".".join(each.key), each.value, _plain(each.row.default)
 
 
 def _one(loaded: Loaded, row: SettingRow, key: tuple[str, ...]) -> Effective:

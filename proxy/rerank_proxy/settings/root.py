@@ -13,6 +13,7 @@ from rerank_proxy.settings.sections.endpoints import (
 )
 from rerank_proxy.settings.sections.log import LogSettings
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
+from rerank_proxy.settings.sections.online import OnlineSettings
 from rerank_proxy.settings.sections.relay import (
     AdminSettings,
     EdgeSettings,
@@ -69,6 +70,10 @@ class Settings(BaseModel):
     async_search: AsyncSearchSettings = Field(
         AsyncSearchSettings(),
         description="`_async_search` with a reranker, whose answers the proxy keeps itself.",
+    )
+    online: OnlineSettings = Field(
+        OnlineSettings(),
+        description="What users click, and comparisons with them. See [online](online.md).",
     )
     trained_models: TrainedModelsSettings = Field(
         TrainedModelsSettings(), description="Models that clients upload."

@@ -358,6 +358,15 @@ IndexName = Annotated[
     ),
 ]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+IndexPatterns = Annotated[
+    tuple[
+        Annotated[
+            str, _matching(r'[^\s,"<>/\\?|#A-Z]{1,255}', "names of indices, in which * stands for anything")
+        ],
+        ...,
+    ],
+    BeforeValidator(_words),
+]
 HttpUrls = Annotated[tuple[HttpUrl, ...], BeforeValidator(_words), AfterValidator(_check_upstream_urls)]
 CloudId = Annotated[str, AfterValidator(_check_cloud_id)]
 BaseUrls = Annotated[dict[str, Annotated[str, AfterValidator(_check_base_url)]], BeforeValidator(_pairs)]

@@ -6,17 +6,16 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from prometheus_client import CollectorRegistry
 
-from rerank_proxy.app.control import application
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.engine import Engine, ModelFailedError
 from rerank_proxy.observe.admin import Readiness
 from rerank_proxy.settings import EngineSettings, InvalidSettingsError, ModelSettings, Settings, load
+from tests.support.app_control import control_app
 
 
 async def readiness(engine: Engine) -> tuple[int, Readiness]:
-    async with TestClient(TestServer(application(engine, CollectorRegistry(), Reloading()))) as client:
+    async with TestClient(TestServer(control_app(engine))) as client:
         answer = await client.get("/ready")
         return answer.status, msgspec.json.decode(await answer.read(), type=Readiness)
 
@@ -52,7 +51,7 @@ async def test_models_are_loaded_again_when_the_supervisor_asks(tmp_path: Path) 
         with pytest.raises(ModelFailedError, match=r"no config\.json"):
             await engine.wait_ready("m")
         await asyncio.to_thread((tmp_path / "config.json").write_text, "{}")
-        async with TestClient(TestServer(application(engine, CollectorRegistry(), Reloading()))) as client:
+        async with TestClient(TestServer(control_app(engine))) as client:
             answer = await client.post("/reload", data=load(None, {}, {}).dump_with_secrets())
             assert answer.status == 202
         assert engine.status()["m"].state == "failed", "it says so until it is loaded"
@@ -72,7 +71,7 @@ async def test_settings_are_used_or_refused_as_a_whole() -> None:
     reloading = Reloading()
     reloading.add(check)
     reloading.add(lambda settings: used.append(settings.log.level))
-    server = TestServer(application(Engine({}, EngineSettings()), CollectorRegistry(), reloading))
+    server = TestServer(control_app(Engine({}, EngineSettings()), reloading))
     async with TestClient(server) as client:
         statuses = []
         for level in ("debug", "error", "info"):

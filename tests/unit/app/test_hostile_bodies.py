@@ -179,6 +179,10 @@ ANSWERS: Final[dict[str, Callable[[], bytes]]] = {
 }
 
 
+POINT_IN_TIME: Final = "?search_type=query_then_fetch"
+"""Has a point in time opened for the search."""
+
+
 class AnyText(dict[str, float]):
     """Has a score for each text."""
 
@@ -273,8 +277,18 @@ async def test_of_another_format(app: SearchApp, name: str) -> None:
     await ask(app, "/_search", body(), f"application/{format_}")
 
 
-@pytest.mark.parametrize("query", ["", "?search_type=query_then_fetch"], ids=["one search", "point in time"])
-@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize(
+    ("status", "query"),
+    [
+        pytest.param(200, "", id="one search"),
+        pytest.param(200, POINT_IN_TIME, id="point in time"),
+        pytest.param(500, "", id="refused"),
+        # Both ways read what is refused, and all that is refused, alike.
+        pytest.param(400, "", id="refused 400", marks=pytest.mark.long),
+        pytest.param(400, POINT_IN_TIME, id="refused 400, point in time", marks=pytest.mark.long),
+        pytest.param(500, POINT_IN_TIME, id="refused, point in time", marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_of_upstreams_answer(
     app: SearchApp, elasticsearch: FakeElasticsearch, name: str, status: int, query: str

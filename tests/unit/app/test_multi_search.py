@@ -29,7 +29,9 @@ class Searches:
     def __init__(self, **steps: Callable[[], SearchAnswer]) -> None:
         self.steps = steps
 
-    async def run(self, search: Any, upstream: Upstream, inner: InnerBytes) -> SearchAnswer:
+    async def run(
+        self, search: Any, upstream: Upstream, inner: InnerBytes, *, afterwards: Upstream
+    ) -> SearchAnswer:
         await upstream.request("POST", "/_search", b"{}")
         return self.steps[search.index]()
 

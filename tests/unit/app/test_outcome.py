@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.observe.outcome import Applied, Evaluated, Outcome, Skipped, Tree, of_tree
+from rerank_proxy.observe.outcome import (
+    Applied,
+    Evaluated,
+    Interleaved,
+    Outcome,
+    Shadow,
+    Skipped,
+    Tree,
+    of_tree,
+)
 
 texts = st.text(st.characters(exclude_categories=()))
 
@@ -58,6 +67,14 @@ def test_evaluated() -> None:
     assert of_tree(["rrf", "linear", "rrf"], []).header() == "evaluated; retrievers=rrf+linear"
 
 
+def test_what_takes_part_in_a_comparison() -> None:
+    assert Shadow("e").header() == "shadow; endpoint=e"
+    own = APPLIED.header().removeprefix("applied")
+    assert Interleaved(APPLIED, None).header() == f"interleaved{own}"
+    assert Interleaved(APPLIED, "x, y").header() == f"interleaved{own}; against=x__y"
+    assert Interleaved(APPLIED, None).rerankers == (APPLIED,)
+
+
 def test_of_a_tree() -> None:
     """One reranker is told as if it stood alone, of several each in turn."""
     assert of_tree(["rrf", "text_similarity_reranker"], [APPLIED]) is APPLIED
@@ -98,6 +115,7 @@ def test_a_window_without_text(window: int, scored: int, has_none: bool) -> None
         (APPLIED, "applied", (APPLIED,)),
         (SKIPPED, "skipped", (SKIPPED,)),
         (Evaluated(("rrf",)), "evaluated", ()),
+        (Shadow("e"), "shadow", ()),
         (Tree((APPLIED, APPLIED)), "applied", (APPLIED, APPLIED)),
         (Tree((APPLIED, SKIPPED)), "skipped", (APPLIED, SKIPPED)),
         (Tree((SKIPPED, APPLIED)), "skipped", (SKIPPED, APPLIED)),

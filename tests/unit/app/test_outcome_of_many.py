@@ -3,7 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.observe.outcome import Applied, Evaluated, Outcome, Several, Skipped, Tree
+from rerank_proxy.observe.outcome import (
+    Applied,
+    Evaluated,
+    Interleaved,
+    Outcome,
+    Several,
+    Shadow,
+    Skipped,
+    Tree,
+)
 
 APPLIED = Applied("e", "m", 10, 8, 3, 1, 12.345, "text")
 SKIPPED = Skipped("e", "r")
@@ -18,6 +27,13 @@ def test_each_item_has_its_number() -> None:
     assert Several({1: Tree((SKIPPED, SKIPPED))}).header() == (
         "skipped; item=1; endpoint=e; reason=r, skipped; item=1; endpoint=e; reason=r"
     )
+
+
+def test_items_that_take_part_in_a_comparison() -> None:
+    items: dict[int, Outcome] = {0: Shadow("e"), 2: Interleaved(APPLIED, None)}
+    shadow, interleaved = Several(items).header().split(", ")
+    assert shadow == "shadow; item=0; endpoint=e"
+    assert interleaved.startswith("interleaved; item=2; endpoint=")
 
 
 def test_none() -> None:

@@ -157,6 +157,10 @@ class TestCredentials:
         ("arguments", "message"),
         [
             (["--user", "u:s3cret"], "every user of this machine can see a password on a command line"),
+            (["--url", "http://u:s3cret@127.0.0.1:1"], "every user of this machine can see a password"),
+            (["--url", "u:s3cret@127.0.0.1"], "every user of this machine can see a password"),
+            (["--url", "127.0.0.1:9201"], "127.0.0.1:9201: is not an address: expected http://HOST:PORT"),
+            (["--url", "http://[::1"], "is not an address"),
             (["--user", "u"], "--user u needs a password: give --password-file or ES_PASSWORD"),
             (["--user", "u", "--api-key-file", "f"], "give either --user or --api-key-file"),
             (["--api-key-file", "/absent"], "/absent: cannot be read: No such file or directory"),

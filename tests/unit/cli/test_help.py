@@ -87,6 +87,12 @@ def test_every_option_is_shown_in_both_forms(name: str, monkeypatch: pytest.Monk
         assert f" {below} " in shown
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_fits_a_terminal_of_80_columns(name: str) -> None:
+    """Examples too, which are not wrapped."""
+    assert [line for line in plain(name, "--help", 80).splitlines() if len(line) > 80] == []
+
+
 def test_the_help_of_all_settings_fits_on_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     """`serve --help` has the basics, and names the sections of all others."""
     name = "rerank-proxy serve"

@@ -47,6 +47,10 @@ def options(command: click.Command) -> set[str]:
     return names - OF_SETTINGS
 
 
+CLIENTS: Final = {name for name, command in COMMANDS.items() if "--url" in options(command)}
+"""Commands that ask a running proxy. The page tells of their common options once, in the section `SHARED`."""
+
+
 def test_each_command_has_a_section() -> None:
     headings = {heading for heading in SECTIONS if heading.startswith("rerank-proxy")}
     assert headings == COMMANDS.keys()
@@ -58,7 +62,7 @@ def test_each_option_has_a_row() -> None:
             common = set.intersection(*(options(each) for each in command.commands.values()))
             assert told(name) == common - told("")
             continue
-        known = told("") | (told(SHARED) if name.startswith(SHARED) else set())
+        known = told("") | (told(SHARED) if name in CLIENTS else set())
         assert told(name) - known == options(command) - known, name
         if name.startswith(SHARED):
             assert told(SHARED) <= options(command)
@@ -73,10 +77,7 @@ def test_options_of_settings_are_those_of_the_commands_that_it_names() -> None:
     assert having == {f"rerank-proxy {name}" for name in ("serve", "check", "settings")}
     assert "`serve`, `check` and `settings` also take every setting" in SECTIONS[""]
     reading = {name for name, command in COMMANDS.items() if "--config" in options(command)}
-    assert reading == having | {
-        *(f"rerank-proxy {name}" for name in ("rerank", "export")),
-        *(name for name in COMMANDS if name.startswith(f"{SHARED} ")),
-    }
+    assert reading == having | CLIENTS | {f"rerank-proxy {name}" for name in ("rerank", "export")}
 
 
 def test_whatever_option_is_mentioned_is_one() -> None:

@@ -62,6 +62,14 @@ async def test_answers_of_the_application_carry_what_upstream_says() -> None:
     assert relay.shared.upstream.idle == 1
 
 
+async def test_scripts_may_read_the_id_of_a_search_that_has_one() -> None:
+    relay = Relay()
+    exchange(relay, [ALLOWED])
+    relay.app.data_received(RERANKED.replace(b"applied", b"applied\r\nX-Rerank-Search: id"))
+    told = taken(relay.at_client)
+    assert b"\r\naccess-control-expose-headers: X-Rerank, X-Rerank-Search\r\n" in told
+
+
 async def test_its_errors_too_which_have_no_header_of_ours() -> None:
     relay = Relay()
     exchange(relay, [ALLOWED])

@@ -41,6 +41,7 @@ class Lengths:
 
     padded = False
     serial = False
+    view = None
 
     def __init__(self, gate: Gate, where: str) -> None:
         self._gate = gate

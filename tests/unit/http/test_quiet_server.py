@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
-from rerank_proxy.app import control
-from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.edge.listener import bind
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.engine import Engine
@@ -22,6 +19,7 @@ from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.process_metrics import ProcessMetrics
 from rerank_proxy.settings import Address, AdminSettings, load
+from tests.support.app_control import control_app
 from tests.support.raw_http import TIMEOUT_S, Message, Wire
 
 Connect = Callable[[], AbstractAsyncContextManager[Wire]]
@@ -96,7 +94,7 @@ async def admin_port(directory: Path) -> AsyncIterator[Connect]:
 @asynccontextmanager
 async def control_socket(directory: Path) -> AsyncIterator[Connect]:
     engine = Engine({}, load(None, {}, {}).engine)
-    server = QuietServer(control.application(engine, CollectorRegistry(), Reloading()), shutdown_timeout=1)
+    server = QuietServer(control_app(engine), shutdown_timeout=1)
     await server.start()
     await server.listen(directory / "control.sock")
     yield lambda: unix(directory / "control.sock")

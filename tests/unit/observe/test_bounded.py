@@ -68,6 +68,27 @@ async def test_those_that_ended_take_no_place() -> None:
         assert await says(first, b"still here")
 
 
+async def test_one_that_may_last_longer_does() -> None:
+    made: list[Echo] = []
+
+    def make() -> Echo:
+        made.append(Echo())
+        return made[-1]
+
+    connections = BoundedConnections(make, 9, 0.05)
+    server = await asyncio.get_running_loop().create_server(connections, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with connect(port) as long:
+        assert await says(long, b"here")
+        connections.extend(made[0]._transport, 3600)
+        async with connect(port) as short:
+            assert await short.ended()
+        assert await says(long, b"still here")
+        connections.extend(made[0]._transport, 0)
+        assert await long.ended()
+    server.close()
+
+
 async def test_none_lasts_for_longer_than_it_may() -> None:
     async with echo(9, 0.01) as port, connect(port) as wire:
         await wire.send(b"G")

@@ -25,8 +25,8 @@ class Counted(ControlClient):
 
     answers = 0
 
-    async def get(self, path: str) -> tuple[int, bytes] | None:
-        answer = await super().get(path)
+    async def get(self, path: str, timeout_s: float = 2.0) -> tuple[int, bytes] | None:
+        answer = await super().get(path, timeout_s)
         self.answers += answer is not None
         return answer
 

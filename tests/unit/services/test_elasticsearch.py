@@ -360,9 +360,10 @@ class TestRanking:
     st.none() | st.integers(1, 3),
 )
 def test_every_text_has_a_chunk_of_its_own(query: str, texts: list[str], most: int | None) -> None:
-    chunks = run_at_once(chunked(query, texts, most))
-    assert len(chunks) == len(texts)
-    for text, parts in zip(texts, chunks, strict=True):
+    spans, chunks = run_at_once(chunked(query, texts, most))
+    assert chunks == [text[a:b] for text, each in zip(texts, spans, strict=True) for a, b in each]
+    for text, each in zip(texts, spans, strict=True):
+        parts = [text[start:end] for start, end in each]
         assert 1 <= len(parts) <= (most or 1000)
         assert all(part in text for part in parts)
         assert most is not None or "".join(parts).replace(" ", "") or not text.strip()
@@ -370,7 +371,8 @@ def test_every_text_has_a_chunk_of_its_own(query: str, texts: list[str], most: i
 
 def test_a_long_query_leaves_half_of_the_window() -> None:
     text = " ".join(f"word{n}" for n in range(1000))
-    beside_short, beside_long = (run_at_once(chunked(query, [text], None))[0] for query in ("q", "q " * 1000))
+    queries = ("q", "q " * 1000)
+    beside_short, beside_long = (run_at_once(chunked(query, [text], None)).texts for query in queries)
     # int(0.75 * (512 - 3 - 2)) and int(0.75 * 256) words
     assert len(beside_short[0].split()) == 380
     assert len(beside_long[0].split()) == 192

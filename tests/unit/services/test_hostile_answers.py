@@ -228,8 +228,23 @@ async def test_tokens(case: Case) -> None:
     await check(case, scripts, of_token=True)
 
 
-@pytest.mark.parametrize("status", ["500 X", "503 X", "429 X"])
-@pytest.mark.parametrize("flood", ["blanks", "nesting", "a text", "chunks of one byte"])
+REFUSALS = ("blanks", "nesting", "a text", "chunks of one byte")
+
+
+@pytest.mark.parametrize(
+    ("status", "flood"),
+    [
+        *(("500 X", flood) for flood in REFUSALS),
+        ("503 X", "blanks"),
+        ("429 X", "blanks"),
+        # Statuses differ in what is tried again, floods in what is read: few are of interest together.
+        *(
+            pytest.param(status, flood, marks=pytest.mark.long)
+            for status in ("503 X", "429 X")
+            for flood in REFUSALS[1:]
+        ),
+    ],
+)
 async def test_refusals_without_end_are_cut_short(status: str, flood: str) -> None:
     case = next(case for case in CASES if case.service == "hugging_face")
     first, *rest = FLOODS[flood]

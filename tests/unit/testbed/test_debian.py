@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.chromium import chromium
 from testbed.debian import debian_program
 from testbed.errors import TestbedError
 
@@ -69,3 +70,33 @@ def test_a_package_without_the_program(commands: Path) -> None:
     command(commands, "dpkg-deb", DPKG)
     with pytest.raises(TestbedError, match="has no other: install it"):
         debian_program("other", "tools")
+
+
+PLAN = "Inst libneeded (1.0 Debian:12/stable [all])\\nInst chromium (2.0 Debian:12/stable [amd64])"
+MANY = f"""if [ "$1" = --simulate ]; then printf '{PLAN}\\n'; exit; fi
+shift; for name in "$@"; do echo "$name" > "${{name}}_1.0_all.deb"; done"""
+UNPACK = """/bin/mkdir -p "$3/usr/lib/chromium" "$3/usr/lib/needed"; read name < "$2"
+if [ "$name" = chromium ]; then echo > "$3/usr/lib/chromium/chromium"; exit; fi
+echo > "$3/usr/lib/needed/libneeded.so.1"
+"""
+
+
+def test_a_browser_comes_with_the_libraries_that_are_lacking(commands: Path, tmp_path: Path) -> None:
+    command(commands, "apt-get", MANY)
+    command(commands, "dpkg-deb", UNPACK)
+    browser = chromium()
+    tree = tmp_path / "cache" / "chromium-tree"
+    assert browser.program == tree / "usr/lib/chromium/chromium"
+    assert browser.environment == {"LD_LIBRARY_PATH": str(tree / "usr/lib/needed")}
+
+
+def test_a_browser_of_this_machine_is_used(commands: Path) -> None:
+    installed = command(commands, "chromium", "")
+    assert chromium().program == installed
+
+
+def test_a_tree_without_a_browser(commands: Path) -> None:
+    command(commands, "apt-get", MANY)
+    command(commands, "dpkg-deb", "")
+    with pytest.raises(TestbedError, match="has no chromium: install it"):
+        chromium()

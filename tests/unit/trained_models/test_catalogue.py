@@ -314,9 +314,11 @@ async def test_an_upload_without_a_further_part_is_removed(
     tmp_path: Path, engine: NotingEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     removed = asyncio.Event()
+    before: list[str] = []
     detach = ModelDirectory.detach_upload
 
     def notice(self: ModelDirectory, model_id: str) -> Path:
+        before.extend(files(tmp_path))
         removed.set()
         return detach(self, model_id)
 
@@ -326,8 +328,8 @@ async def test_an_upload_without_a_further_part_is_removed(
     await upload(models, "whole")
     await models.catalogue.create(config_of("mine"))
     await models.catalogue.put_part("mine", parts_of(PROGRAM, [10, len(PROGRAM) - 10])[0])
-    assert any(".uploads" in name for name in files(tmp_path))
     await removed.wait()
+    assert any(".uploads" in name for name in before)
     assert models.catalogue.find("mine") is None
     await models.close()
     assert not any(".uploads" in name for name in files(tmp_path))

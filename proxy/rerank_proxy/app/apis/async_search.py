@@ -16,7 +16,6 @@ from rerank_proxy.app.metrics import RequestCounter
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError, internal_error, validation_error
 from rerank_proxy.observe import stages
-from rerank_proxy.observe.outcome import HEADER
 from rerank_proxy.search.answer.async_response import (
     AsyncResult,
     SearchProgress,
@@ -117,7 +116,7 @@ class SubmitAsyncSearch:
                 timings.end()
                 self._metrics.answered(answer)
                 warnings = [(name, value) for name, value in answer.headers if name.lower() == "warning"]
-                return completed(answer.body, [*warnings, (HEADER, answer.outcome.header())])
+                return completed(answer.body, [*warnings, *answer.told()])
             self._metrics.refused(result.status)
             return result
 

@@ -1,12 +1,13 @@
 """The request that an API is given and the answer that it returns, without HTTP in them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rerank_proxy.app.formats.bodies import refuse_smile
 from rerank_proxy.http.media_types import Format
-from rerank_proxy.observe.outcome import Outcome, Several
+from rerank_proxy.observe.outcome import HEADER, Outcome, Several
+from rerank_proxy.online import search_ids
 from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.protocol import Reply, Upstream
@@ -82,12 +83,19 @@ class MultiAnswer:
 
     Attributes:
         searches: Those that were made here, also those that failed.
+        search_ids: By what clicks name them, by their numbers in the request.
     """
 
     body: bytes
     headers: Sequence[tuple[str, str]]
     outcome: Several
     searches: Sequence[EndedSearch]
+    search_ids: Mapping[int, str] = field(default_factory=dict)
+
+    def told(self) -> list[tuple[str, str]]:
+        """Return the headers that say what happened."""
+        told = [(HEADER, self.outcome.header())]
+        return [*told, (search_ids.HEADER, search_ids.listed(self.search_ids))] if self.search_ids else told
 
 
 ApiAnswer = SearchAnswer | MultiAnswer | Reply

@@ -19,6 +19,7 @@ from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import CoalescedRequestError, CoalescedUpstream, Coalescer
 from rerank_proxy.search.msearch.lines import Item
+from rerank_proxy.search.recording import recorded_search
 from rerank_proxy.search.run import InnerBytes
 from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
@@ -42,6 +43,7 @@ class _Answered:
     body: bytes
     search: EndedSearch | None = None
     warnings: Sequence[str] = ()
+    search_id: str | None = None
 
 
 def max_concurrent(params: Params) -> int | None:
@@ -81,7 +83,8 @@ class MultiSearchRun:
         try:
             for start in range(0, len(items), AT_ONCE):
                 some = items[start : start + AT_ONCE]
-                answered += await side_by_side(self._answer(item, inner) for item in some)
+                numbered = enumerate(some, start)
+                answered += await side_by_side(self._answer(at, item, inner) for at, item in numbered)
         except CoalescedRequestError as failed:
             raise failed.cause from failed
         finally:
@@ -90,9 +93,10 @@ class MultiSearchRun:
         body = lines.put_together([each.body for each in answered], took_ms, self._printer)
         searches = {at: each.search for at, each in enumerate(answered) if each.search is not None}
         outcomes = {at: each.outcome for at, each in searches.items() if each.outcome is not None}
-        return MultiAnswer(body, self._headers(answered), Several(outcomes), [*searches.values()])
+        ids = {at: each.search_id for at, each in enumerate(answered) if each.search_id is not None}
+        return MultiAnswer(body, self._headers(answered), Several(outcomes), [*searches.values()], ids)
 
-    async def _answer(self, item: RenderedItem, inner: InnerBytes) -> _Answered:
+    async def _answer(self, at: int, item: RenderedItem, inner: InnerBytes) -> _Answered:
         if isinstance(item, ElasticsearchError):
             return self._failed(item)
         if isinstance(item, Reply):
@@ -100,7 +104,7 @@ class MultiSearchRun:
         if isinstance(item, Item):
             return await self._joined(lambda upstream: self._send_on(item, upstream))
         async with self._turn:
-            return await self._joined(lambda upstream: self._search(item, upstream, inner))
+            return await self._joined(lambda upstream: self._search(at, item, upstream, inner))
 
     async def _joined(self, run: Callable[[CoalescedUpstream], Awaitable[_Answered]]) -> _Answered:
         upstream = self._coalescer.join()
@@ -113,12 +117,15 @@ class MultiSearchRun:
         return self._answered(await upstream.search(item))
 
     async def _search(
-        self, search: SearchRequest, upstream: CoalescedUpstream, inner: InnerBytes
+        self, at: int, search: SearchRequest, upstream: CoalescedUpstream, inner: InnerBytes
     ) -> _Answered:
         timings = Timings.of_part()
+        recorded_search(at)
         try:
             with stages.stage(None, "search"):
-                answer = await self._executor.run(search, upstream, inner)
+                answer = await self._executor.run(
+                    search, upstream, inner, afterwards=self._coalescer.upstream
+                )
         except UpstreamRefusedError as refused:
             ended = EndedSearch(refused.reply.status, timings=timings)
             return replace(self._answered(refused.reply), search=ended)
@@ -127,7 +134,7 @@ class MultiSearchRun:
         timings.end()
         warnings = [value for name, value in answer.headers if name.lower() == "warning"]
         ended = EndedSearch(200, answer.outcome, answer.timings)
-        return _Answered(lines.answered_item(answer.body), ended, warnings)
+        return _Answered(lines.answered_item(answer.body), ended, warnings, answer.search_id)
 
     def _failed(self, failure: ElasticsearchError, timings: Timings | None = None) -> _Answered:
         ended = EndedSearch(failure.status, timings=timings)

@@ -65,6 +65,7 @@ class Runner:
         self._returned: list[list[Job]] = []
         self._timers = Timers()
         self._batches = BackgroundTasks()
+        self._other_work = asyncio.Lock()
         self._open = False
         self._woken = False
 
@@ -83,19 +84,21 @@ class Runner:
     async def on_device(self, work: Callable[[], _T]) -> _T:
         """Have the first worker run something else, such as a first batch, with all CPU threads.
 
-        It has no batches meanwhile; those of other workers go on.
+        It has no batches meanwhile; those of other workers go on. Between two such pieces of work it has a
+        batch, if one waits for it: some run nowhere else.
 
         Raises:
             InferenceError: There is no such worker now.
         """
-        worker = self._workers.get(0)
-        if worker is None:
-            raise InferenceError("the engine has no worker for it now; try again in a moment")
-        try:
-            with self._places.kept_free(0):
-                return await worker.call(work)
-        finally:
-            self.wake()
+        async with self._other_work:
+            worker = self._workers.get(0)
+            if worker is None:
+                raise InferenceError("the engine has no worker for it now; try again in a moment")
+            try:
+                with self._places.kept_free(0):
+                    return await worker.call(work)
+            finally:
+                self._take_batches()
 
     def wake(self) -> None:
         """Take batches again: something was queued, or a worker has room."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer, SpecialTokenizer, Tokenizer
+from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer, SpecialTokenizer, Tokenizer, View
 from rerank_proxy.engine.encoding.truncate import RULES, Truncation
 from rerank_proxy.engine.rows import Row
 
@@ -153,6 +153,11 @@ def gathered(pieces: Iterable[Sequence[_T]]) -> list[_T]:
 class PairEncoder(Protocol):
     """Encodes pairs for a cross-encoder. `encode` may be called from any thread."""
 
+    @property
+    def view(self) -> View | None:
+        """Return how texts are tokenised; None where that cannot be told."""
+        ...
+
     def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
         """Yield one row per text, never longer than the model's limit, in several lists.
 
@@ -170,6 +175,7 @@ class TemplatePairEncoder:
         self._template = template
         self._budget = max_length - template.special_tokens
         self._rule = RULES[truncation]
+        self.view = View(tokenizer)
 
     def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
         query_ids = _NONE
@@ -204,6 +210,7 @@ class PlainPairEncoder:
         self._rule = RULES[truncation]
         self._strategy = {"first": "only_first", "second": "only_second"}.get(truncation, "longest_first")
         self._budget = max_length - self._tokenizer.num_special_tokens_to_add(pair=True)
+        self.view = View(tokenizer)
         self._lock = threading.Lock()  # A call sets the truncation on the shared object.
 
     def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
@@ -271,6 +278,7 @@ class TextEncoder:
         self._budget = max_length - template.special_tokens
         self._rule = RULES[truncation]
         self._role = role
+        self.view = View(tokenizer)
 
     def encode(self, texts: Sequence[str]) -> Iterator[list[Row]]:
         """Yield one row per text, as `PairEncoder.encode` does."""

@@ -6,7 +6,7 @@ Interaction over BERT" (2020), section 3; `maxsim` of sentence-transformers 6.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine.encoding.encode import TextEncoder
 from rerank_proxy.engine.encoding.scorers import Float32s, input_keys
+from rerank_proxy.engine.encoding.tokenizer import View
 from rerank_proxy.engine.rows import UNSCORED, UNSEEN, Output, Row
 
 _PRODUCTS_OF_A_STEP: Final = 20_000_000
@@ -70,6 +71,11 @@ class TokenEncoder:
         self._skipped = np.array(sorted(skipped_ids), np.int32)
         self._expansion = expansion
 
+    @property
+    def view(self) -> View:
+        """Return how texts are tokenised."""
+        return replace(self._texts.view, lead=self._lead, strips=self._strips)
+
     def encode(self, texts: Sequence[str]) -> Iterator[list[Row]]:
         """Yield one row per text, as `PairEncoder.encode` does."""
         for piece in self._texts.encode([self._whole(text) for text in texts]):
@@ -112,6 +118,10 @@ class LateInteraction:
         self._queries = queries
         self._texts = texts
         self._averages = averages
+
+    @property
+    def view(self) -> View:
+        return self._texts.view
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rerank_proxy.engine.encoding.encode import array_of
-from rerank_proxy.engine.encoding.tokenizer import PIECE_CHARACTERS, Tokenizer, portions
+from rerank_proxy.engine.encoding.tokenizer import PIECE_CHARACTERS, Tokenizer, View, portions
 from rerank_proxy.engine.encoding.truncate import RULES, Truncation
 from rerank_proxy.engine.errors import InputTooLargeError, NoInstructionError
 from rerank_proxy.engine.rows import Row
@@ -93,6 +93,7 @@ class PromptEncoder:
     ) -> None:
         self._tokenizer = tokenizer
         self._fast: tokenizers.Tokenizer = tokenizer.transformers.backend_tokenizer
+        self.view = View(tokenizer, strips=prompt.strips)
         self._prompt = prompt
         self._max_length = max_length
         self._truncation = truncation

@@ -6,6 +6,7 @@ for a sparse encoder (`sparse.py`).
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Final, Literal, Protocol
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine.encoding.encode import PairEncoder, TextEncoder
 from rerank_proxy.engine.encoding.prompts import MAX_INSTRUCTION, PromptEncoder
+from rerank_proxy.engine.encoding.tokenizer import View
 from rerank_proxy.engine.encoding.windows import Reduction, WindowTextEncoder, by_window, reduced
 from rerank_proxy.engine.errors import NoInstructionError
 from rerank_proxy.engine.rows import Output, Row
@@ -33,6 +35,11 @@ class Scorer(Protocol):
 
     texts_at: int
     """The position of the first text among the inputs."""
+
+    @property
+    def view(self) -> View | None:
+        """Return how texts are tokenised; None where that cannot be told."""
+        ...
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         """Return a key per input. Equal keys have equal outputs."""
@@ -72,6 +79,10 @@ class CrossEncoder:
 
     def encode(self, query: str, texts: Sequence[str], positions: Sequence[int]) -> Iterator[list[Row]]:
         return self._encoder.encode(self._prompt + query, [texts[at] for at in positions])
+
+    @property
+    def view(self) -> View | None:
+        return self._encoder.view
 
     def instructed(self, instruction: str) -> "CrossEncoder":
         """Return the same with another instruction, on which its keys then depend.
@@ -146,6 +157,10 @@ class BiEncoder:
             assert positions[0] == 0, "the query comes first"
             yield from self._encoder.encode(inputs[:1])
         yield from self._texts.encode([inputs[at] for at in positions if at])
+
+    @property
+    def view(self) -> View:
+        return replace((self._texts or self._encoder).view, lead=self._text_prompt)
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
         vectors, (_, *counts) = by_window(outputs)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rerank_proxy.concurrency.steps import Steps, run_at_once
 from rerank_proxy.engine.encoding.encode import Template, TextEncoder
 from rerank_proxy.engine.encoding.scorers import BiEncoder, Float32s, Similarity
-from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer
+from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer, View
 from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.encoding.windows import Reduction, reduced
 from rerank_proxy.engine.rows import STATIC, UNSCORED, Output, Row
@@ -78,6 +78,10 @@ class SparseEncoder:
         self._similarity = similarity
         self._reduction = reduction
         self._queries = queries
+
+    @property
+    def view(self) -> View:
+        return self._inputs.view
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return self._inputs.keys(query, texts)

@@ -1,7 +1,8 @@
 """Tokenise texts, and of long texts no more than matters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,6 +77,26 @@ class PlainTokenizer(ABC):
             (ids,) = self._plain_ids([head])
         return head, ids
 
+    def ends(self, text: str, enough: int) -> tuple[list[int], list[int]] | None:
+        """Return the ids of a text's beginning, and for each the place of the character behind its token.
+
+        Args:
+            enough: The tokens that matter; if the text has more, at least so many are returned.
+
+        Returns:
+            None where the tokenizer does not tell.
+        """
+        limit = _characters(enough)
+        while (found := self._ends(beginning(text, limit))) is not None:
+            if limit >= len(text) or len(found[0]) >= enough + _CUT_MARGIN_TOKENS:
+                return found
+            limit *= _MOST_GROWTH
+        return None
+
+    def _ends(self, text: str) -> tuple[list[int], list[int]] | None:
+        """Return ids and places as `ends` does, of all of the text."""
+        return None
+
     def _shortened(self, text: str) -> str:
         """Return a text with the same ids, without parts that do not affect them."""
         return text
@@ -83,6 +104,33 @@ class PlainTokenizer(ABC):
     @abstractmethod
     def _plain_ids(self, texts: Sequence[str]) -> Ids:
         """Return all ids of the texts as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a text becomes before it is tokenised.
+
+    Attributes:
+        lead: Put before it.
+        strips: White space around both together is removed.
+        reach: Where a text is divided, returns how many of its ids the windows have, given the ids and how
+            many of them the first window has.
+    """
+
+    tokenizer: PlainTokenizer
+    lead: str = ""
+    strips: bool = False
+    reach: Callable[[Sequence[int], int], int] | None = None
+
+    def whole(self, text: str) -> tuple[str, int]:
+        """Return what is tokenised, and how many characters of it come before the text's own first one; fewer
+        than none where the text's own were removed.
+        """
+        whole = self.lead + text
+        if not self.strips:
+            return whole, len(self.lead)
+        removed = len(whole) - len(whole.lstrip())
+        return whole.strip(), len(self.lead) - removed
 
 
 class SpecialTokenizer(PlainTokenizer):
@@ -106,6 +154,10 @@ class FastTokenizer(SpecialTokenizer):
     def _plain_ids(self, texts: Sequence[str]) -> Ids:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
+
+    def _ends(self, text: str) -> tuple[list[int], list[int]]:
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return encoding.ids, [end for _, end in encoding.offsets]
 
     def with_special_tokens(self, text: str, second: str | None = None) -> Mapping[str, list[int]]:
         encoding = self._tokenizer.encode(text, second)
@@ -133,6 +185,9 @@ class Tokenizer(SpecialTokenizer):
 
     def _shortened(self, text: str) -> str:
         return text if self._fast is None else self._fast._shortened(text)
+
+    def _ends(self, text: str) -> tuple[list[int], list[int]] | None:
+        return None if self._fast is None else self._fast._ends(text)
 
     def _plain_ids(self, texts: Sequence[str]) -> Ids:
         if self._fast is not None:

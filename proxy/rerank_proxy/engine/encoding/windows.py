@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from rerank_proxy.engine.encoding.encode import Ids, Template, array_of
-from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer
+from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer, View
 from rerank_proxy.engine.encoding.truncate import balanced
 from rerank_proxy.engine.rows import Output, Row
 
@@ -68,6 +68,7 @@ class WindowPairEncoder:
         self._template = template
         self._budget = max_length - template.special_tokens
         self._division = division
+        self.view = View(tokenizer, reach=lambda ids, room: division.spans(len(ids), room)[-1][1])
 
     def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
         query_ids = _NONE
@@ -106,6 +107,7 @@ class WindowTextEncoder:
         self._budget = max_length - template.special_tokens
         self._division = division
         self._prompt = np.array(prompt, np.int32)
+        self.view = View(tokenizer, reach=self._reach)
 
     def encode(self, texts: Sequence[str]) -> Iterator[list[Row]]:
         """Yield one row per text, as `PairEncoder.encode` does."""
@@ -120,6 +122,10 @@ class WindowTextEncoder:
         windows = [np.concatenate([ids[:shared], ids[shared + start : shared + end]]) for start, end in spans]
         rows = [self._template.join(window, _NONE) for window in windows]
         return divided(rows, cut=shared + spans[-1][1] < len(ids))
+
+    def _reach(self, ids: Sequence[int], first: int) -> int:
+        shared = _common(self._prompt, np.array(ids))
+        return shared + self._division.spans(len(ids) - shared, first - shared)[-1][1]
 
 
 def divided(windows: Sequence[Row], *, cut: bool) -> Row:

@@ -59,7 +59,7 @@ class Loader:
         self._on_device = on_device
         self._watchdog = watchdog
         self._taking = BackgroundTasks()
-        self._free_waits = False
+        self._waiting_free: object | None = None
 
     async def load(self, name: str, settings: ModelSettings, take_memory: TakeMemory) -> WarmModel:
         """Load a model and warm it up.
@@ -93,17 +93,23 @@ class Loader:
         Where that is still to begin for an earlier call, it is done for this one too: it takes tenths of a
         second, in which the garbage collector stops all threads, and models often go several at a time.
         """
-        if self._free_waits:
+        if self._waiting_free is not None:
             return
-        self._free_waits = True
-        try:
-            await self._on_device(self._free)
-        finally:
-            self._free_waits = False
+        this = self._waiting_free = object()
 
-    def _free(self) -> None:
-        self._free_waits = False  # What is dropped from now on may come too late for the collector.
-        _free()
+        def free() -> None:
+            self._begin_free(this)
+            _free()
+
+        try:
+            await self._on_device(free)
+        finally:
+            self._begin_free(this)
+
+    def _begin_free(self, this: object) -> None:
+        """Note that what is dropped from now on may come too late for this one, unless a later one waits."""
+        if self._waiting_free is this:
+            self._waiting_free = None
 
     def _for_threads(self, take_memory: TakeMemory) -> Callable[[int], None]:
         """Return a function for other threads that waits until the event loop has taken the memory."""

@@ -143,6 +143,8 @@ class _TextsAsRows:
     So queue, batches and limits are those of any model. The query has the segment id 0, the text 1.
     """
 
+    view = None
+
     def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
         first = _pack(query)
         for text in texts:

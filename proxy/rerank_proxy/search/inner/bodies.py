@@ -45,6 +45,16 @@ def single_search(request: SearchRequest, reranker: TextSimilarityReranker, chil
     return to_object(body)
 
 
+def first_stage_search(request: SearchRequest, child: LeafRetriever) -> bytes:
+    """Return the body of a search in which the child of a reranker stands in its place."""
+    body = {**request.opaque_members, **child.clauses()}
+    body["from"] = to_json(request.from_)
+    body["size"] = to_json(request.page_size)
+    if request.track_total_hits is not None:
+        body["track_total_hits"] = to_json(request.track_total_hits)
+    return to_object(body)
+
+
 def inner_search(pit: bytes, searched: Mapping[str, bytes], window: int, fields: Collection[str]) -> bytes:
     """Return the body of a search for what a retriever finds in a point in time, and for fields of that.
 

@@ -18,7 +18,8 @@ from rerank_proxy.settings.values import (
 
 class AdminSettings(Section):
     listen: ListenAddress = Field(
-        Address("127.0.0.1", 9202), description="Where `/live`, `/ready` and `/metrics` are served."
+        Address("127.0.0.1", 9202),
+        description="Where `/live`, `/ready` and `/metrics` are served, and pages for browsers.",
     )
     tls: ListenerTlsSettings = Field(ListenerTlsSettings(), description="TLS of the admin listener.")
     token: Reloaded[BearerToken | None] = Field(
@@ -35,6 +36,11 @@ class AdminSettings(Section):
         (),
         description="Names by which the admin port may be addressed, besides addresses and `localhost`. They "
         "are checked where no token is needed: always on a loopback address, elsewhere if any are given.",
+    )
+    playground: Reloaded[bool | None] = Field(
+        None,
+        description="Whether the page at `/` may search, with the credentials that a visitor gives it. "
+        "Absent: where `token` is set or `listen` is a loopback address.",
     )
 
 

@@ -40,6 +40,8 @@ class Told:
     given: deque[tuple[Sequence[Job], "asyncio.Future[Sequence[Outcome]]"]] = field(default_factory=deque)
     lost: bool = False
     closed: bool = False
+    other_work: asyncio.Semaphore | None = None
+    """As many pieces of other work as it admits are done; None: all."""
 
     async def run(self, lane: Lane, jobs: Sequence[Job], threads: int) -> Sequence[Outcome]:
         if self.lost:
@@ -49,6 +51,8 @@ class Told:
         return await self.given[-1][1]
 
     async def call(self, work: Callable[[], _T]) -> _T:
+        if self.other_work is not None:
+            await self.other_work.acquire()
         return work()
 
     def close(self) -> None:
@@ -221,6 +225,31 @@ async def test_other_lanes_go_on_while_one_may_use_no_further_worker(office: Off
         while worker.given:
             worker.forget()
     await ends
+
+
+async def test_other_work_without_an_end_leaves_turns_to_what_runs_nowhere_else(office: Office) -> None:
+    serial = Lane("serial", SumBackend(padded=False, serial=True), 100)
+    first = office.workers[0]
+    first.other_work = asyncio.Semaphore(0)
+    works = [asyncio.create_task(office.runner.on_device(lambda: None)) for _ in range(3)]
+    await settle()
+    for number in range(2):
+        request = office.scheduler.open(serial, lambda error: None)
+        office.scheduler.submit(request, {f"serial{number}".encode(): row(90, number)})
+    office.runner.wake()
+    await settle()
+    assert office.busy() == []
+    first.other_work.release()
+    await settle()
+    assert [work.done() for work in works] == [True, False, False]
+    assert office.busy() == [first]
+    while not all(work.done() for work in works):
+        first.other_work.release()
+        await settle()
+    while first.given:
+        first.answer()
+        await settle()
+    await office.runner.close()
 
 
 async def test_what_fails_beyond_the_model_ends_a_thread_and_not_the_engine() -> None:

@@ -1,0 +1,68 @@
+// A search as a command or a program to copy. Credentials are placeholders, always. Pure.
+
+/** The forms there are: `name` for people, `text` from `{url, index, body, kind}`; kind as credentials.kind() says. */
+export const FORMS = [
+  { name: "curl", text: curl },
+  { name: "Python", text: python },
+  { name: "JavaScript", text: javascript },
+  { name: "JSON", text: ({ body }) => JSON.stringify(body, null, 2) },
+];
+
+const HEADERS = { "API key": `  -H "Authorization: ApiKey $API_KEY" \\\n`, user: `  -u "$USER_NAME:$PASSWORD" \\\n` };
+const PYTHON = { "API key": `, api_key="YOUR_API_KEY"`, user: `, basic_auth=("YOUR_USER", "YOUR_PASSWORD")` };
+const JAVASCRIPT = {
+  "API key": `, auth: { apiKey: "YOUR_API_KEY" }`,
+  user: `, auth: { username: "YOUR_USER", password: "YOUR_PASSWORD" }`,
+};
+
+function curl({ url, index, body, kind }) {
+  const target = `${url}/${encodeURIComponent(index).replaceAll("%2C", ",").replaceAll("%2A", "*")}/_search`;
+  return (
+    `curl ${shell(target)} \\\n${HEADERS[kind] ?? ""}` +
+    `  -H 'Content-Type: application/json' \\\n  -d ${shell(JSON.stringify(body, null, 2))}`
+  );
+}
+
+function python({ url, index, body, kind }) {
+  const options = Object.entries(body).map(([name, value]) => {
+    const keyword = name === "from" ? "from_" : name === "_source" ? "source" : name;
+    return `    ${keyword}=${pythonic(value, 1)},\n`;
+  });
+  return (
+    `from elasticsearch import Elasticsearch\n\n` +
+    `client = Elasticsearch(${JSON.stringify(url)}${PYTHON[kind] ?? ""})\n` +
+    `answer = client.search(\n    index=${JSON.stringify(index)},\n${options.join("")})\n` +
+    `for hit in answer["hits"]["hits"]:\n    print(hit["_score"], hit["_id"])`
+  );
+}
+
+function javascript({ url, index, body, kind }) {
+  const search = JSON.stringify({ index, ...body }, null, 2);
+  return (
+    `import { Client } from "@elastic/elasticsearch";\n\n` +
+    `const client = new Client({ node: ${JSON.stringify(url)}${JAVASCRIPT[kind] ?? ""} });\n` +
+    `const answer = await client.search(${search});\n` +
+    `for (const hit of answer.hits.hits) console.log(hit._score, hit._id);`
+  );
+}
+
+function shell(text) {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function pythonic(value, depth) {
+  if (value === null) return "None";
+  if (value === true) return "True";
+  if (value === false) return "False";
+  if (typeof value !== "object") return JSON.stringify(value);
+  const inner = "    ".repeat(depth + 1);
+  const outer = "    ".repeat(depth);
+  const [open, close] = Array.isArray(value) ? ["[", "]"] : ["{", "}"];
+  const parts = Array.isArray(value)
+    ? value.map((each) => pythonic(each, depth + 1))
+    : Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}: ${pythonic(each, depth + 1)}`);
+  if (parts.length === 0) return `${open}${close}`;
+  const line = `${open}${parts.join(", ")}${close}`;
+  if (line.length + outer.length < 90 && !line.includes("\n")) return line;
+  return `${open}\n${parts.map((part) => `${inner}${part},\n`).join("")}${outer}${close}`;
+}

@@ -1,0 +1,96 @@
+// Asks the visitor for Elasticsearch's credentials and for the admin token, and shows who searches.
+
+import * as credentials from "./credentials.js";
+import { byId, opened } from "./dom.js";
+import { useSignIn } from "./requests.js";
+
+const PROMISE = "What you enter stays in the memory of this page, and is gone when you leave it.";
+const pending = new Map();
+
+/** Let requests ask for what they need, and the buttons of the header work. */
+export function start(onChange) {
+  useSignIn({ token: (wrong) => once("token", () => askToken(wrong)), elasticsearch: (wrong) => once("credentials", () => askCredentials(wrong)) });
+  byId("with-key")?.addEventListener("click", () => choose(true));
+  byId("with-user")?.addEventListener("click", () => choose(false));
+  byId("sign-in")?.addEventListener("click", async () => {
+    if (await once("credentials", () => askCredentials(null))) onChange();
+  });
+  byId("sign-out")?.addEventListener("click", () => {
+    credentials.forget();
+    onChange();
+  });
+  for (const dialog of document.querySelectorAll("dialog")) {
+    for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
+    dialog.querySelector("form")?.addEventListener("submit", (event) => {
+      event.preventDefault();
+      dialog.close("given");
+    });
+  }
+  credentials.onChange(showVisitor);
+  showVisitor();
+}
+
+/** Several requests that lack the same thing ask for it once. */
+function once(name, asking) {
+  if (!pending.has(name)) pending.set(name, asking().finally(() => pending.delete(name)));
+  return pending.get(name);
+}
+
+async function askToken(wrong) {
+  byId("token-why").textContent = wrong
+    ? "That was another token than the setting admin.token has. Please try again."
+    : `It is the value of the setting admin.token. ${PROMISE}`;
+  const given = await shown("token");
+  const token = taken("admin-token");
+  if (!given || token === "") return false;
+  credentials.setToken(token);
+  return true;
+}
+
+/** wrong: true, what was given is not known; false, nothing was given; null, the visitor asks to sign in. */
+async function askCredentials(wrong) {
+  byId("credentials-why").textContent =
+    (wrong ? "Elasticsearch does not know these credentials. " : wrong === false ? "Elasticsearch wants to know who searches. " : "") +
+    `Searches run with your own rights. ${PROMISE}`;
+  const given = await shown("credentials");
+  const [key, user, password] = [taken("api-key"), byId("user").value, taken("password")];
+  if (!given) return false;
+  const withKey = byId("with-key").getAttribute("aria-pressed") === "true";
+  if (withKey && key.trim() !== "") credentials.setApiKey(key.trim());
+  else if (!withKey && user !== "") credentials.setUser(user, password);
+  else return false;
+  return true;
+}
+
+async function shown(id) {
+  const dialog = byId(id);
+  const closed = opened(dialog);
+  dialog.querySelector("div:not([hidden]) > input")?.focus();
+  return (await closed) === "given";
+}
+
+/** Return what a field holds, and empty it: secrets do not stay in the page. */
+function taken(id) {
+  const field = byId(id);
+  const { value } = field;
+  field.value = "";
+  return value;
+}
+
+function choose(withKey) {
+  byId("with-key").setAttribute("aria-pressed", String(withKey));
+  byId("with-user").setAttribute("aria-pressed", String(!withKey));
+  for (const part of document.querySelectorAll(".key-part")) part.hidden = !withKey;
+  for (const part of document.querySelectorAll(".user-part")) part.hidden = withKey;
+}
+
+function showVisitor() {
+  const visitor = credentials.visitor();
+  const chip = byId("visitor");
+  if (chip !== null) {
+    chip.textContent = visitor === null ? "not signed in" : `as ${visitor}`;
+    chip.classList.toggle("accent", visitor !== null);
+  }
+  const signOut = byId("sign-out");
+  if (signOut !== null) signOut.hidden = visitor === null && !credentials.hasToken();
+}

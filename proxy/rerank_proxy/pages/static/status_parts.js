@@ -1,0 +1,183 @@
+// The parts of the status page, each from its part of status.json.
+
+import { element } from "./dom.js";
+import { bytes, duration, milliseconds, whole } from "./numbers.js";
+
+const GOOD = new Set(["ready", "applied", "evaluated", "ok", "passed"]);
+const SHORT = new Set(["Precision", "Size", "Last used", "When", "What", "Status", "Took"]);
+const FEW = 10;
+const BAD = new Set(["failed", "error"]);
+const FIGURES = {
+  queued_texts: "texts waiting",
+  queued_tokens: "tokens waiting",
+  workers: "workers",
+  missing_workers: "workers missing",
+  cache_entries: "scores in the cache",
+  cache_bytes: "size of the cache",
+};
+
+/** Return the line that says whether the proxy is ready. now: in milliseconds since 1970. */
+export function stateLine({ ready, reason, version, started_at: started }, now) {
+  const began = Date.parse(started);
+  const since = Number.isFinite(began) ? `, started ${duration((now - began) / 1000)} ago` : "";
+  return element(
+    "div",
+    { class: ready ? "state" : "state not" },
+    element("h2", {}, ready ? "✓ Ready" : "✕ Not ready"),
+    element("p", {}, ready ? "Searches are reranked." : (reason ?? "")),
+    element("p", { class: "since" }, `Version ${version ?? "unknown"}${since}`),
+  );
+}
+
+/** Return the cards of the page. all: whether every one of the latest searches is shown, not only some. */
+export function parts(status, now, all) {
+  const latest = status.recent ?? [];
+  return [
+    card("Models", models(status.models ?? []), "The proxy has no models of its own. Endpoints of services need none.", true),
+    card("Engine", engine(status.engine ?? {}), "The reranking process does not tell."),
+    card("Elasticsearch", nodes(status.upstream ?? []), "No node is known."),
+    card("Endpoints", endpoints(status.endpoints ?? []), "There is no endpoint that reranks: `rerank-proxy endpoints put` makes one.", true),
+    card("Latest searches and calls", recent(all ? latest : latest.slice(0, FEW), now), "Nothing was reranked since the start.", true, latest.length > FEW && more(latest.length, all)),
+    card("Settings that differ from the default", settings(status.settings ?? []), "All are as by default.", true),
+  ];
+}
+
+function more(number, all) {
+  return element("button", { id: "all", type: "button" }, all ? `Show the latest ${FEW}` : `Show all ${number}`);
+}
+
+function card(title, content, empty, broad = false, below = null) {
+  return element(
+    "section",
+    { class: broad ? "card broad" : "card", "aria-label": title },
+    element("h2", {}, title),
+    content ?? element("p", { class: "quiet" }, ...empty.split("`").map((part, at) => (at % 2 ? element("code", {}, part) : part))),
+    below,
+  );
+}
+
+function models(all) {
+  return table(
+    ["Model", "State", "Source", "Precision", "Size", "Last used"],
+    all.map((model) => [
+      model.name,
+      [chip(model.state), model.detail && element("span", { class: `detail ${BAD.has(model.state) ? "fault" : ""}` }, model.detail)],
+      model.source,
+      model.precision,
+      known(model.bytes, bytes),
+      known(model.last_used_s, (seconds) => `${duration(seconds)} ago`),
+    ]),
+  );
+}
+
+function engine(figures) {
+  const entries = Object.entries(figures).filter(([, value]) => typeof value === "number");
+  if (entries.length === 0) return null;
+  return element(
+    "dl",
+    { class: "figures" },
+    entries.map(([name, value]) =>
+      element(
+        "div",
+        { class: name === "missing_workers" && value > 0 ? "fault" : null },
+        element("dt", {}, FIGURES[name] ?? name.replaceAll("_", " ")),
+        element("dd", {}, name.endsWith("bytes") ? bytes(value) : whole(value)),
+      ),
+    ),
+  );
+}
+
+function nodes(all) {
+  return table(
+    ["Node", "State"],
+    all.map(({ node, up, ...more }) => [
+      node,
+      [up === null || up === undefined ? chip("not known yet") : up ? chip("up", "good") : chip("down", "fault"), details(more)],
+    ]),
+  );
+}
+
+function details(more) {
+  const found = Object.entries(more).filter(([, value]) => typeof value === "string" || (typeof value === "number" && value > 0));
+  return found.length > 0 && element("span", { class: "detail" }, found.map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`).join(", "));
+}
+
+function endpoints(all) {
+  return table(
+    ["Endpoint", "Service", "Model", "State"],
+    all.map(({ inference_id: id, service, model, usable, reason }) => [
+      id,
+      service,
+      model,
+      [usable ? chip("usable", "good") : chip("not usable", "fault"), reason && element("span", { class: "detail" }, reason)],
+    ]),
+  );
+}
+
+function recent(all, now) {
+  return table(
+    ["When", "What", "Outcome", "Endpoint", "Status", "Took"],
+    all.map((each) => [
+      since(each.at, now),
+      each.kind,
+      [chip(each.outcome), each.error && element("span", { class: "detail fault" }, each.error)],
+      each.endpoint,
+      known(each.status, String),
+      known(each.took_ms, milliseconds),
+    ]),
+  );
+}
+
+function settings(all) {
+  return table(
+    ["Setting", "Value", "Default"],
+    all.map(({ name, value, default: usual }) => [element("code", {}, name), element("code", {}, written(value)), element("code", { class: "quiet" }, written(usual))]),
+  );
+}
+
+function written(value) {
+  if (value === null || value === undefined) return "none";
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** Times are those of the proxy's clock, as text or in seconds since 1970. */
+function since(at, now) {
+  const time = typeof at === "number" ? at * 1000 : Date.parse(at);
+  return Number.isFinite(time) ? `${duration((now - time) / 1000)} ago` : "–";
+}
+
+function known(value, form) {
+  return value === null || value === undefined ? null : form(value);
+}
+
+function chip(text, kind = GOOD.has(text) ? "good" : BAD.has(text) ? "fault" : text === "skipped" ? "warning" : "") {
+  return text === null || text === undefined ? "–" : element("span", { class: `chip ${kind}` }, text);
+}
+
+/** Return a table; on a narrow screen each cell shows the name of its column. */
+function table(names, rows) {
+  if (rows.length === 0) return null;
+  return element(
+    "table",
+    { class: "stacked" },
+    element("thead", {}, element("tr", {}, names.map((name) => element("th", { scope: "col" }, name)))),
+    element(
+      "tbody",
+      {},
+      rows.map((cells) =>
+        element(
+          "tr",
+          {},
+          cells.map((content, at) => {
+            const nothing = content === null || content === undefined || content === "";
+            return element(
+              at === 0 ? "th" : "td",
+              { scope: at === 0 ? "row" : null, "data-name": names[at], class: nothing ? "empty" : SHORT.has(names[at]) ? "nowrap" : null },
+              element("div", {}, ...(nothing ? ["–"] : [content].flat())),
+            );
+          }),
+        ),
+      ),
+    ),
+  );
+}

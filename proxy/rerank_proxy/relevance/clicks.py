@@ -1,0 +1,140 @@
+"""Judgments made of clicks, with a correction for where a document stood.
+
+Users see the first hits more often than those below, so that a click further down says more. With inverse
+propensity weighting each click counts 1/p(k), where p(k) is the chance that position k was looked at. It is
+taken to fall as a power of the position, p(k) = (1/k)^eta: eta 1 is a common value, 0 corrects nothing.
+(Joachims, Swaminathan, Schnabel, "Unbiased Learning-to-Rank with Biased Feedback", WSDM 2017.)
+
+What clicks cannot tell: whether a document that was never shown is good, whether a click was regretted, and
+whether the true chances are those of this formula.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rerank_proxy.relevance.judgments import Query
+from rerank_proxy.relevance.lines import Line
+
+_MOST: Final = 10**12
+"""The largest count, and the last position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """What users did with a document that a query showed them.
+
+    Attributes:
+        query: Its text.
+        position: Where the document stood, from 1.
+        impressions: How often it was shown there.
+        clicks: How often it was clicked of those times.
+    """
+
+    query: str
+    document: str
+    position: int
+    impressions: int
+    clicks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clicked:
+    """Judgments that were made of clicks.
+
+    Attributes:
+        queries: By their ids, which are numbers from 1, in the order in which they are first met.
+        judgments: Of all documents that were shown.
+        clicks: How many clicks they are made of.
+        dropped: How many pairs of query and document have clicks, but too few to tell.
+    """
+
+    queries: dict[str, Query]
+    judgments: dict[str, dict[str, int]]
+    clicks: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClickModel:
+    """How clicks become grades.
+
+    Attributes:
+        eta: The power by which attention falls with the position; 0 corrects nothing.
+        max_weight: The most that one click counts, so that a chance click far down does not outweigh all.
+        min_clicks: A pair with fewer clicks has the grade 0.
+        grades: The grade of the best document of a query; others have what part of it they are worth.
+    """
+
+    eta: float = 1.0
+    max_weight: float = 10.0
+    min_clicks: int = 1
+    grades: int = 3
+
+    def weight(self, position: int) -> float:
+        """Return what a click at a position counts."""
+        return min(math.pow(position, self.eta), self.max_weight)
+
+
+def judgments_of(clicks: Iterable[Click], model: ClickModel) -> Clicked:
+    """Make judgments: a document is worth its weighted clicks for each time that it was shown.
+
+    The best document of a query gets the highest grade, and others the share of it that they are worth,
+    rounded up. What was shown and not clicked has the grade 0.
+    """
+    queries: dict[str, str] = {}
+    shown: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0, 0.0])
+    for each in clicks:
+        query = queries.setdefault(each.query, str(len(queries) + 1))
+        sums = shown[query, each.document]
+        sums[0] += each.impressions
+        sums[1] += each.clicks
+        sums[2] += each.clicks * model.weight(each.position)
+    worth: dict[str, dict[str, float]] = defaultdict(dict)
+    dropped = 0
+    for (query, document), (impressions, count, weighted) in shown.items():
+        enough = count >= model.min_clicks
+        dropped += not enough and count > 0
+        worth[query][document] = weighted / impressions if enough else 0.0
+    graded = {query: _graded(values, model.grades) for query, values in worth.items()}
+    made = {name: Query(name, text) for text, name in queries.items()}
+    return Clicked(made, graded, int(sum(sums[1] for sums in shown.values())), dropped)
+
+
+def _graded(worth: Mapping[str, float], highest: int) -> dict[str, int]:
+    best = max(worth.values())
+    if best <= 0:
+        return dict.fromkeys(worth, 0)
+    return {name: _grade(value * highest / best) for name, value in worth.items()}
+
+
+def _grade(value: float) -> int:
+    """Round up, but not what is above a whole number by rounding alone."""
+    return max(1, math.ceil(round(value, 9))) if value > 0 else 0
+
+
+def click_of(line: Line, values: Mapping[str, Any]) -> Click:
+    """Make a click of a line's values. Without counts, the line is one impression that was clicked.
+
+    Raises:
+        FormatError: A value is missing, or is not what it should be.
+    """
+    query = line.query_text(line.member(dict(values), "query"))
+    document = line.id(line.member(dict(values), "document"), "id of the document")
+    position = _whole(line, "position", line.member(dict(values), "position"), 1)
+    impressions = _whole(line, "impressions", values.get("impressions", 1), 1)
+    given = values.get("clicks", values.get("clicked", 1))
+    clicks = _whole(line, "clicks", {"true": 1, "false": 0}.get(str(given).lower(), given), 0)
+    if clicks > impressions:
+        raise line.fault(f"has {clicks} clicks and only {impressions} impressions")
+    return Click(query, document, position, impressions, clicks)
+
+
+def _whole(line: Line, name: str, value: Any, least: int) -> int:
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
+        raise line.fault(f'"{name}" must be a whole number of at least {least}')
+    return value

@@ -1,0 +1,212 @@
+"""An evaluation, from its files to its results: what `evaluate` does, but for options and output."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rerank_proxy.relevance.answers import answers_in
+from rerank_proxy.relevance.asking import Asked, Asking, for_timing
+from rerank_proxy.relevance.clicks import Clicked, ClickModel, judgments_of
+from rerank_proxy.relevance.endpoints import EndpointInfo, info_of
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.index_state import IndexState, missing, state_of
+from rerank_proxy.relevance.judging.provenance import models_of
+from rerank_proxy.relevance.judgments import Paired, Query, count_of, judged_documents, paired
+from rerank_proxy.relevance.progress import Progress, steps
+from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
+from rerank_proxy.relevance.results import Results, Unjudged, results_of
+from rerank_proxy.relevance.searching import Searcher
+from rerank_proxy.relevance.systems import System, depth_of
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is evaluated, and how.
+
+    Attributes:
+        measures: The first one is what systems are compared by.
+        unjudged: Whether hits without a judgment count as wrong, or are left out of the lists.
+        baseline: The name of the system that the others are compared with.
+        timed: How many searches of each system are timed one at a time.
+        cold: Count no times of searches with scores from a cache.
+        directory: Where answers are kept.
+        fresh: Forget answers of earlier runs.
+    """
+
+    index: str
+    systems: Sequence[System]
+    measures: Sequence[str]
+    baseline: str
+    directory: Path
+    concurrency: int
+    timed: int
+    cold: bool
+    fresh: bool
+    seed: int
+    unjudged: Unjudged = "wrong"
+
+    @property
+    def depth(self) -> int:
+        """The number of hits that are asked for: more if some of them are to be left out."""
+        return depth_of(self.measures, least=10 if self.unjudged == "wrong" else 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Queries and judgments, and where they are from.
+
+    Attributes:
+        clicks: What the judgments were made of, if they are made of clicks, and how.
+        judges: Endpoints and models that have made judgments.
+    """
+
+    paired: Paired
+    sources: Sequence[str]
+    clicks: tuple[Clicked, ClickModel] | None = None
+    judges: Sequence[str] = ()
+
+    @property
+    def judged(self) -> int:
+        """The number of judgments of the queries that are asked."""
+        return count_of(self.paired.judgments)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came of a plan.
+
+    Attributes:
+        missing: Ids of judged documents that the index does not hold.
+        took_s: How long it took.
+        ended: In seconds since 1970.
+    """
+
+    plan: Plan
+    url: str
+    material: Material
+    state: IndexState
+    missing: Sequence[str]
+    results: Results
+    took_s: float
+    ended: float
+
+
+def material_of(
+    queries: Path | None,
+    judgments: Path | None,
+    clicks: Path | None,
+    model: ClickModel,
+    limit: int | None = None,
+) -> Material:
+    """Read queries and judgments.
+
+    Args:
+        queries: May be the file of the judgments, whose lines hold both.
+        limit: Take so many queries alone, spread over all.
+
+    Raises:
+        RelevanceError: A file cannot be read, or no query has a judgment.
+    """
+    if (clicks is None) == (judgments is None):
+        raise RelevanceError("give either --judgments or --clicks")
+    made = None
+    if clicks is not None:
+        clicked = judgments_of(read_clicks(clicks), model)
+        made = (clicked, model)
+        pair = paired(clicked.queries, clicked.judgments)
+        sources = [str(clicks)]
+    else:
+        assert judgments is not None
+        sources = list(dict.fromkeys(str(each) for each in (queries or judgments, judgments)))
+        pair = paired(read_queries(queries or judgments), read_judgments(judgments))
+    if not pair.queries:
+        raise RelevanceError(
+            f"no query of {sources[0]} has a document graded above 0 in {sources[-1]}: {len(pair.unjudged)} "
+            f"queries have no judgments, {len(pair.without_query)} judgments have no query"
+        )
+    judges = [] if judgments is None else models_of(judgments)
+    return Material(_limited(pair, limit), sources, made, judges)
+
+
+async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress: Progress) -> Evaluation:
+    """Ask what has not been asked before, and compute the results.
+
+    Raises:
+        RelevanceError: The server cannot be reached, or nothing can be compared. Answers so far are kept.
+    """
+    began = time.monotonic()
+    endpoints = list(dict.fromkeys(each for system in plan.systems for each in system.endpoints()))
+    queries = list(material.paired.queries.values())
+    with answers_in(plan.directory, fresh=plan.fresh) as journal:
+        async with searcher:
+            state = await state_of(searcher, plan.index, endpoints)
+            _refuse_judges(material, state)
+            judged = judged_documents(material.paired.judgments)
+            absent = await missing(searcher, plan.index, judged)
+            if len(absent) == len(judged):
+                raise RelevanceError(
+                    f"index {plan.index} holds none of the {len(judged)} judged documents: the ids of "
+                    f"judgments are those of documents (_id), and there is no {absent[0]}"
+                )
+            asking = Asking(searcher, journal, plan.index, state, plan.depth, plan.concurrency)
+            done = steps(progress, "searching", len(queries) * len(plan.systems))
+            asked = await asking.ask(plan.systems, queries, done)
+            _check(asked, plan)
+            timed = for_timing(queries, plan.timed)
+            if timed:
+                done = steps(progress, "timing", len(timed) * len(plan.systems))
+                await asking.time(plan.systems, timed, asked, done)
+    results = results_of(
+        plan.systems,
+        asked,
+        material.paired,
+        plan.measures,
+        baseline=plan.baseline,
+        cold=plan.cold,
+        unjudged=plan.unjudged,
+        seed=plan.seed,
+    )
+    took_s = time.monotonic() - began
+    return Evaluation(plan, searcher.url, material, state, absent, results, took_s, time.time())
+
+
+def _refuse_judges(material: Material, state: IndexState) -> None:
+    """Refuse to measure an endpoint by its own model's judgments.
+
+    Raises:
+        RelevanceError: An endpoint, or its model, has made some.
+    """
+    for name, answer in state.endpoints.items():
+        info = info_of(answer) or EndpointInfo()
+        if name in material.judges or info.model in material.judges:
+            raise RelevanceError(
+                f"{name}: it, or its model, has made judgments of {material.sources[-1]}, and would be "
+                "measured by itself: leave it out, or take judgments of people"
+            )
+
+
+def _check(asked: Mapping[str, Asked], plan: Plan) -> None:
+    """Check that there is something to show.
+
+    Raises:
+        RelevanceError: No system has answered, with what the first one says.
+    """
+    if not any(each.answers for each in asked.values()):
+        failures = asked[plan.systems[0].name].failures
+        reason = f"{failures[0].kind}, {failures[0].reason}" if failures else "nothing was asked"
+        raise RelevanceError(f"no search of any system was answered: {plan.systems[0].name}: {reason}")
+
+
+def _limited(pair: Paired, limit: int | None) -> Paired:
+    if limit is None or limit >= len(pair.queries):
+        return pair
+    kept: list[Query] = for_timing(list(pair.queries.values()), limit)
+    names = {query.id for query in kept}
+    return Paired(
+        {name: query for name, query in pair.queries.items() if name in names},
+        {name: grades for name, grades in pair.judgments.items() if name in names},
+        pair.unjudged,
+        pair.without_query,
+        pair.without_relevant,
+    )

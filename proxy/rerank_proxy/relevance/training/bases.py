@@ -1,0 +1,74 @@
+"""The model that training starts from: a directory on this machine, and its kind."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.files import read_if_exists
+
+Kind = Literal["bi-encoder", "cross-encoder"]
+_OFFLINE: Final = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "WANDB_MODE": "disabled",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+_MAX_JSON: Final = 1 << 24
+_POOLING: Final = "Pooling"
+_HEAD: Final = "ForSequenceClassification"
+
+
+def stay_on_this_machine() -> None:
+    """Have the libraries that train send nothing, and ask no hub. They read this when they are imported."""
+    os.environ.update(_OFFLINE)
+
+
+def without_bars() -> None:
+    """Have transformers draw no progress bars of its own, for the seconds that a load takes."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def kind_of(directory: Path) -> Kind:
+    """Tell the kind of a model by its files.
+
+    Raises:
+        RelevanceError: It is not a directory of transformers or sentence-transformers, or of another kind.
+    """
+    if not (directory / "config.json").is_file():
+        raise RelevanceError(
+            f"--base {directory}: is not a directory with a model (config.json is missing): give the path of "
+            "one, or the name of a model of the settings whose source is one; the hub is not asked"
+        )
+    if not (directory / "model.safetensors").is_file():
+        raise RelevanceError(f"--base {directory}: its weights must be in model.safetensors, in one file")
+    modules = _json(directory / "modules.json", [])
+    if any(str(module.get("type", "")).endswith(_POOLING) for module in modules):
+        return "bi-encoder"
+    architectures = _json(directory / "config.json", {}).get("architectures") or []
+    if any(str(name).endswith(_HEAD) for name in architectures):
+        return "cross-encoder"
+    raise RelevanceError(
+        f"--base {directory}: is neither a bi-encoder of sentence-transformers (modules.json with Pooling) "
+        f"nor a cross-encoder ({_HEAD}); only these are trained"
+    )
+
+
+def digest_of(directory: Path) -> str:
+    """Return a digest of the weights, by which work that was done with them is found again."""
+    with (directory / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _json(path: Path, missing: Any) -> Any:
+    content = read_if_exists(path, _MAX_JSON)
+    try:
+        return missing if content is None else json.loads(content)
+    except (ValueError, RecursionError):
+        raise RelevanceError(f"{path}: cannot be read as JSON") from None

@@ -1,0 +1,256 @@
+"""A whole training: the recipe is chosen, carried out, measured on held-out queries, and written."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.judgments import Judgments, Run
+from rerank_proxy.relevance.progress import Progress
+from rerank_proxy.relevance.templates import Template
+from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINED, Assessment, assess
+from rerank_proxy.relevance.training.bases import Kind, kind_of, without_bars
+from rerank_proxy.relevance.training.choice import Amount, Choice, Recipe, choose
+from rerank_proxy.relevance.training.fusing import fit
+from rerank_proxy.relevance.training.learning import Learn, Learned, Ready, Scores, with_weight
+from rerank_proxy.relevance.training.material import Material, reordered
+from rerank_proxy.relevance.training.splitting import Part, folds, held_out
+
+WHY_LEFT_OUT: Final = "for which the first stage finds nothing, or no relevant document has a text"
+_DEV: Final = 0.2
+"""The share of the training queries that decide when a long training ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is wanted.
+
+    Attributes:
+        recipe: `auto` chooses by the amount of data.
+        base: The directory of the model that training starts from; None for a fusion of an endpoint's scores.
+        endpoint: The endpoint that is compared with in a fusion, and asked by the search it results in.
+        name: The endpoint of the trained model in the template of the search.
+        folds: In how many parts queries are divided where training takes seconds, so that all are measured.
+        held_out: The share of the queries that is kept back where training takes long.
+        epochs, batch, rate: Of a long training; None for what is usual for the recipe.
+        device: `cpu` or `cuda`.
+        work: Folder for checkpoints and what was encoded.
+    """
+
+    recipe: Recipe | Literal["auto"]
+    base: Path | None
+    endpoint: str | None
+    name: str
+    index: str
+    field: str
+    first: Template
+    window: int
+    seed: int
+    folds: int
+    held_out: float
+    epochs: int | None
+    batch: int | None
+    rate: float | None
+    device: str
+    work: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a training came to.
+
+    Attributes:
+        ready: The model, and the weight of the first stage.
+        parts: How queries were divided to measure it: each part's model was measured with its `held_out`.
+        refitted: True if the model itself was trained with all queries, after those of the parts.
+    """
+
+    plan: Plan
+    material: Material
+    choice: Choice
+    assessment: Assessment
+    ready: Ready
+    parts: Sequence[Part]
+    refitted: bool
+
+
+class Given:
+    """Scores that an endpoint has given: a model that is not trained."""
+
+    def __init__(self, scores: Scores) -> None:
+        self._scores = scores
+
+    def scores(self, queries: Sequence[str]) -> Scores:
+        return {query: self._scores[query] for query in queries}
+
+    def save(self, directory: Path) -> None:
+        """Write nothing: the model is where it was."""
+
+
+def amount_of(material: Material, kind: Kind | None, *, accelerated: bool) -> Amount:
+    """Count what there is to train on."""
+    judged = trainable(material)
+    scored = sum(map(len, material.teacher.values()))
+    return Amount(len(judged), material.pairs(judged), scored, kind, accelerated, len(material.titles))
+
+
+def trainable(material: Material) -> list[str]:
+    """Return the queries for which the first stage finds something, and that have a relevant document."""
+    return [name for name in material.queries if material.window(name) and material.relevant(name)]
+
+
+def judged_by_teacher(material: Material) -> Judgments:
+    """Return grades that follow a teacher's order: 3 for its best document, 2 for two more, 1 up to a tenth.
+
+    For queries without judgments: what is measured then is how far a model agrees with the teacher.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for query, scores in material.teacher.items():
+        window = [name for name in material.window(query) if name in scores]
+        order = sorted(window, key=lambda name: -scores[name])
+        tenth = max(3, len(order) // 10)
+        found[query] = {
+            name: 3 if not place else 2 if place < 3 else 1 for place, name in enumerate(order[:tenth])
+        }
+    return found
+
+
+def run(plan: Plan, material: Material, progress: Progress, say: Callable[[str], None]) -> Outcome:
+    """Train.
+
+    Args:
+        say: Called with lines for people.
+
+    Raises:
+        RelevanceError: There is too little data, or the base does not fit.
+    """
+    kind = kind_of(plan.base) if plan.base is not None else None
+    choice = choose(plan.recipe, amount_of(material, kind, accelerated=plan.device != "cpu"))
+    say(f"recipe {choice.recipe}: {choice.reason}")
+    used = trainable(material)
+    left_out = len(material.queries) - len(used)
+    if left_out:
+        say(f"left out: {left_out} of {len(material.queries)} queries, {WHY_LEFT_OUT}")
+    material = replace(material, queries={name: material.queries[name] for name in used}, left_out=left_out)
+    plan.work.mkdir(parents=True, exist_ok=True)
+    before, learn = _starts(plan, kind, choice.recipe, material, progress)
+    if choice.recipe in ("fusion", "head"):
+        return _cross_fitted(plan, material, choice, before, _told(learn, plan.folds, progress))
+    return _held_out(plan, material, choice, before, progress)
+
+
+def _starts(
+    plan: Plan, kind: Kind | None, recipe: Recipe, material: Material, progress: Progress
+) -> tuple[Learned, Learn]:
+    """Return the model before training, and what trains one where that takes seconds."""
+    if plan.base is None:
+        if not material.base:
+            raise RelevanceError("a fusion takes the scores of a model: name it with --endpoint or --base")
+        given = Given(material.base)
+        return given, lambda train: given
+    without_bars()
+    if recipe == "head" or (recipe == "fusion" and kind == "bi-encoder"):
+        from rerank_proxy.relevance.training import heads
+
+        base = plan.base
+        embedded = heads.embed(material, base, plan.device, plan.work, progress)
+        same = heads.unchanged(embedded, base)
+        return same, (
+            lambda train: heads.learn(embedded, base, train)
+        ) if recipe == "head" else lambda train: same
+    from rerank_proxy.relevance.training.networks import BiEncoder, PairEncoder
+
+    network: Learned = (BiEncoder if kind == "bi-encoder" else PairEncoder)(material, plan.base, plan.device)
+    scores = Given(network.scores(list(material.queries)))
+    return scores, lambda train: scores
+
+
+def _told(learn: Learn, outer: int, progress: Progress) -> Learn:
+    """Return `learn` that tells how many models are done of those that all folds take."""
+    trainings = (outer + 1) * 5
+    done = 0
+
+    def told(train: Sequence[str]) -> Learned:
+        nonlocal done
+        model = learn(train)
+        done += 1
+        progress("training and measuring", min(done, trainings), trainings)
+        return model
+
+    return told
+
+
+def _cross_fitted(plan: Plan, material: Material, choice: Choice, before: Learned, learn: Learn) -> Outcome:
+    """Measure each query with a model of the other folds, then train with all of them."""
+    parts = folds(material.queries, plan.folds, plan.seed)
+    runs: dict[str, dict[str, Any]] = {FIRST: {}, BASE: {}, TRAINED: {}}
+    if choice.recipe != "fusion":
+        runs[FUSED] = {}
+    for part in parts:
+        ready = with_weight(material, learn, part.train, plan.seed)
+        runs[TRAINED].update(ready.run(material, part.held_out))
+        if FUSED in runs:
+            weight = fit(material, part.train, before.scores(part.train))
+            runs[FUSED].update(Ready(before, weight).run(material, part.held_out))
+    every = list(material.queries)
+    runs[FIRST].update(_of_first(material, every))
+    runs[BASE].update(_alone(material, before, every))
+    assessment = _assessed(plan, material, runs)
+    ready = with_weight(material, learn, every, plan.seed)
+    return Outcome(plan, material, choice, assessment, ready, parts, refitted=True)
+
+
+def _held_out(plan: Plan, material: Material, choice: Choice, before: Learned, progress: Progress) -> Outcome:
+    """Train with a part of the queries, stop by another, and measure with the rest."""
+    part = held_out(material.queries, plan.held_out, plan.seed)
+    inner = held_out({name: material.queries[name] for name in part.train}, _DEV, plan.seed + 1)
+    trained = _trained(plan, material, choice.recipe, inner, progress)
+    ready = Ready(trained, fit(material, inner.held_out, trained.scores(inner.held_out)))
+    weight = fit(material, part.train, before.scores(part.train))
+    runs: dict[str, Run] = {
+        FIRST: _of_first(material, part.held_out),
+        BASE: _alone(material, before, part.held_out),
+        TRAINED: ready.run(material, part.held_out),
+        FUSED: Ready(before, weight).run(material, part.held_out),
+    }
+    assessment = _assessed(plan, material, runs)
+    return Outcome(plan, material, choice, assessment, ready, [part], refitted=False)
+
+
+def _trained(plan: Plan, material: Material, recipe: Recipe, part: Part, progress: Progress) -> Learned:
+    from rerank_proxy.relevance.training import bi_encoders, cross_encoders
+    from rerank_proxy.relevance.training.trainers import Schedule
+
+    assert plan.base is not None, "the choice of the recipe sees to it"
+    of_pairs = recipe == "cross-encoder"
+    schedule = Schedule(
+        epochs=plan.epochs or (3 if of_pairs else 2),
+        batch=plan.batch or (8 if of_pairs else 32),
+        rate=plan.rate or (2e-5 if of_pairs else 3e-5),
+        seed=plan.seed,
+    )
+    learn = cross_encoders.learn if of_pairs else bi_encoders.learn
+    return learn(
+        material,
+        plan.base,
+        part.train,
+        part.held_out,
+        device=plan.device,
+        schedule=schedule,
+        work=plan.work,
+        progress=progress,
+    )
+
+
+def _of_first(material: Material, queries: Sequence[str]) -> Run:
+    return {query: material.first[query] for query in queries}
+
+
+def _alone(material: Material, model: Learned, queries: Sequence[str]) -> Run:
+    """Rank windows by a model. What an endpoint has scored beyond them is left out."""
+    return {query: reordered(material.window(query), of) for query, of in model.scores(queries).items()}
+
+
+def _assessed(plan: Plan, material: Material, runs: Mapping[str, Run]) -> Assessment:
+    return assess(material.judgments, runs, plan.seed)

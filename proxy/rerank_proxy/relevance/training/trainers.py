@@ -1,0 +1,119 @@
+"""How both trainers of sentence-transformers are run: early stopping, checkpoints, seeds, nothing sent."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from rerank_proxy.relevance.progress import Progress
+from rerank_proxy.relevance.training.material import Material
+from rerank_proxy.relevance.training.networks import Network, reached
+
+_METRIC: Final = "early_stopping_ndcg"
+_EVALUATIONS: Final = 10
+"""How often a training is measured, and a checkpoint written."""
+_PATIENCE: Final = 3
+"""How many measurements in a row may bring nothing before a training ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast is trained.
+
+    Attributes:
+        epochs: At most.
+        batch: Examples of one step.
+        rate: The highest learning rate; it rises for a tenth of the steps and falls to 0.
+        seed: Of the order of examples, and of dropout.
+    """
+
+    epochs: int
+    batch: int
+    rate: float
+    seed: int
+
+
+def _telling(what: str, progress: Progress) -> Any:
+    """Return a callback that tells the progress of a training."""
+
+    def told(args: Any, state: Any, control: Any, **more: Any) -> None:
+        progress(what, state.global_step, state.max_steps)
+
+    callback = TrainerCallback()
+    callback.on_step_end = told
+    return callback
+
+
+def arguments(schedule: Schedule, rows: int, folder: Path, device: str) -> dict[str, Any]:
+    """Return the arguments that both trainers take."""
+    steps = max(1, schedule.epochs * rows // schedule.batch)
+    every = max(1, steps // _EVALUATIONS)
+    return {
+        "output_dir": str(folder),
+        "num_train_epochs": schedule.epochs,
+        "per_device_train_batch_size": schedule.batch,
+        "learning_rate": schedule.rate,
+        "warmup_steps": steps // 10,
+        "seed": schedule.seed,
+        "data_seed": schedule.seed,
+        "eval_strategy": "steps",
+        "eval_steps": every,
+        "save_strategy": "steps",
+        "save_steps": every,
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": f"eval_{_METRIC}",
+        "greater_is_better": True,
+        "report_to": [],
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+        "push_to_hub": False,
+        "use_cpu": device == "cpu",
+        "dataloader_num_workers": 0,
+    }
+
+
+def checkpoints(work: Path, schedule: Schedule, rows: Mapping[str, Sequence[Any]], start: str) -> Path:
+    """Return the folder for checkpoints of a training: another one for other examples or another start."""
+    asked = json.dumps([repr(schedule), dict(rows), start], ensure_ascii=True).encode()
+    return work / f"checkpoints-{hashlib.sha256(asked).hexdigest()[:16]}"
+
+
+def train(
+    make: Callable[..., Any],
+    what: str,
+    material: Material,
+    network: Network,
+    dev: Sequence[str],
+    folder: Path,
+    progress: Progress,
+) -> None:
+    """Train a network, from its last checkpoint if there is one, and leave it with the best weights.
+
+    Args:
+        make: Makes the trainer of an evaluator and callbacks.
+        dev: The queries that decide which weights are best, and when there is nothing more to gain.
+    """
+
+    def measured(model: Any, folder: str | None, epoch: float, steps: int) -> dict[str, float]:
+        return {_METRIC: reached(material, network, dev)}
+
+    trainer = make(
+        evaluator=[measured],  # of a list, which may have functions in it, each is called
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=_PATIENCE), _telling(what, progress)],
+    )
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+    network.model.eval()
+
+
+def seeded(seed: int) -> None:
+    """Have everything random begin at a seed, and operations be those that repeat exactly."""
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)

@@ -1,0 +1,134 @@
+"""Trainings of tiny models: what is saved scores alike everywhere, and what does not help is not better."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+
+from rerank_proxy.relevance.training.bases import kind_of
+from rerank_proxy.relevance.training.material import Material
+from rerank_proxy.relevance.training.results import write
+from rerank_proxy.relevance.training.running import Outcome, run
+from tests.models.conftest import TinyModel
+from tests.support import tiny_models
+from tests.support.engines import running
+from tests.support.quiet import quiet
+from tests.support.trainings import material, plan, teacher_of
+
+TOLERANCE = 1e-4
+DIMENSIONS = 32
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bi-encoder."""
+    encoder = tiny_models.build_encoder("bert", tmp_path_factory.mktemp("encoder"))
+    directory = tmp_path_factory.mktemp("bi-encoder") / "tiny"
+    modules = [Transformer(str(encoder)), Pooling(DIMENSIONS), Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save(str(directory), create_model_card=False)
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def deterministic_again() -> Any:
+    """Leave torch as it was for other tests."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def trained(work: Path, made: Material, **given: Any) -> Outcome:
+    return run(plan(work, **given), made, quiet, lambda line: None)
+
+
+async def served(directory: Path, outcome: Outcome) -> None:
+    """Check that the engine gives the scores with which the model was measured."""
+    made = outcome.material
+    query = next(iter(made.queries))
+    async with running({"mine": directory}) as engine:
+        window = made.window(query)
+        texts = [made.texts[name] for name in window]
+        found = await engine.scores("mine", made.queries[query].text, texts)
+    expected = outcome.ready.model.scores([query])[query]
+    np.testing.assert_allclose(found.values, [expected[name] for name in window], atol=TOLERANCE)
+    assert np.ptp(found.values) > 1e-3, "scores that hardly differ prove nothing"
+
+
+async def test_a_head_that_helps(base: Path, tmp_path: Path) -> None:
+    outcome = trained(tmp_path, material(102), base=base, folds=3)
+    assert outcome.choice.recipe == "head"
+    assert outcome.assessment.beside_fused is not None
+    assert outcome.assessment.better, outcome.assessment.sentence()
+    write(outcome, tmp_path / "out", by_teacher=False)
+    assert kind_of(tmp_path / "out") == "bi-encoder"
+    assert "base_model: tiny" in (tmp_path / "out" / "README.md").read_text()
+    await served(tmp_path / "out", outcome)
+
+
+def test_the_same_input_gives_the_same_head(base: Path, tmp_path: Path) -> None:
+    made = material(24)
+    first, second = (trained(tmp_path / name, made, base=base, recipe="head") for name in "ab")
+    assert torch.equal(_weight(first), _weight(second))
+
+
+def _weight(outcome: Outcome) -> torch.Tensor:
+    model: Any = outcome.ready.model
+    weight: torch.Tensor = model.weight
+    return weight
+
+
+def test_judgments_without_sense_do_not_help(base: Path, tmp_path: Path) -> None:
+    outcome = trained(tmp_path, material(40, learnable=False), base=base, recipe="head")
+    assert not outcome.assessment.better
+    assert outcome.assessment.sentence().startswith("The trained model is not shown to be better")
+
+
+@pytest.mark.parametrize("more", ["nothing", "teacher", "titles"])
+async def test_a_bi_encoder(base: Path, tmp_path: Path, more: str) -> None:
+    made = material(40)
+    if more == "teacher":
+        made = replace(made, teacher=teacher_of(made))
+    elif more == "titles":
+        made = replace(made, titles={name: f"{name} {text[:8]}" for name, text in [*made.texts.items()][:40]})
+    outcome = trained(tmp_path, made, base=base, recipe="bi-encoder")
+    (part,) = outcome.parts
+    assert outcome.assessment.queries == len(part.held_out)
+    write(outcome, tmp_path / "out", by_teacher=False)
+    await served(tmp_path / "out", outcome)
+
+
+@pytest.mark.parametrize("start", ["bi-encoder", "cross-encoder"])
+async def test_a_cross_encoder(base: Path, tiny_model: TinyModel, tmp_path: Path, start: str) -> None:
+    chosen = base if start == "bi-encoder" else tiny_model("bert")
+    outcome = trained(tmp_path, material(40), base=chosen, recipe="cross-encoder")
+    write(outcome, tmp_path / "out", by_teacher=False)
+    assert kind_of(tmp_path / "out") == "cross-encoder"
+    await served(tmp_path / "out", outcome)
+
+
+def test_a_stopped_training_goes_on_and_ends_alike(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = material(40)
+    steps: list[int] = []
+
+    def stops(what: str, done: int, total: int) -> None:
+        steps.append(done)
+        if what.startswith("training the bi-encoder") and done == total - 1:
+            raise KeyboardInterrupt
+
+    given = {"base": base, "recipe": "bi-encoder", "batch": 16}
+    with pytest.raises(KeyboardInterrupt):
+        run(plan(tmp_path / "a", **given), made, stops, lambda line: None)
+    went_on: list[int] = []
+    resumed = run(
+        plan(tmp_path / "a", **given), made, lambda what, done, total: went_on.append(done), lambda line: None
+    )
+    assert went_on[0] > 1, "it has not begun anew"
+    whole = trained(tmp_path / "b", made, **given)
+    assert resumed.assessment == whole.assessment

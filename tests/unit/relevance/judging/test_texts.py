@@ -1,0 +1,66 @@
+"""What a judge reads of a document, whatever its fields hold."""
+
+from typing import Any
+
+import pytest
+
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.judging.endpoint_judge import PROMPT, prompt_of
+from rerank_proxy.relevance.judging.texts import MAX_CHARACTERS, documents_of, joined
+from rerank_proxy.relevance.judging.workspace import SCALE
+from rerank_proxy.relevance.templates import filled
+
+
+def shown(fields: dict[str, Any], *chosen: str) -> list[tuple[str, str]]:
+    (document,) = documents_of([{"_id": "1", "fields": fields}], chosen).values()
+    return [(field.name, field.text) for field in document]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (["one", "two"], "one\ntwo"),
+        ([1, 2.5, True, None], "1\n2.5\ntrue"),
+        ([{"first": ["Jane"], "last": ["Doe", "Roe"]}], "first: Jane\nlast: Doe, Roe"),
+        ([[["deep"]]], "deep"),
+    ],
+)
+def test_values_become_text(values: Any, text: str) -> None:
+    assert shown({"field": values}, "field") == [("field", text)]
+
+
+def test_fields_stand_in_the_order_in_which_they_were_chosen() -> None:
+    fields = {"plot": ["p"], "title": ["t"], "genre.raw": ["g"], "empty": [" "]}
+    assert shown(fields, "title", "plot", "genre.*", "empty", "none") == [
+        ("title", "t"),
+        ("plot", "p"),
+        ("genre.raw", "g"),
+    ]
+
+
+def test_a_long_text_is_shortened_and_its_length_is_said() -> None:
+    document = documents_of([{"_id": "1", "fields": {"plot": ["x" * (MAX_CHARACTERS + 5)]}}], ["plot"])["1"]
+    assert (len(document[0].text), document[0].characters) == (MAX_CHARACTERS, MAX_CHARACTERS + 5)
+
+
+def test_of_two_documents_with_one_id_the_first_counts() -> None:
+    hits: list[dict[str, Any]] = [
+        {"_id": "1", "fields": {"t": ["first"]}},
+        {"_id": "1", "fields": {"t": ["second"]}},
+        {"_id": "2"},
+    ]
+    found = documents_of(hits, ["t"])
+    assert joined(found["1"]) == "first"
+    assert found["2"] == []
+
+
+def test_a_prompt_is_filled_once() -> None:
+    """What documents and queries hold is not searched for further places."""
+    values = {"query": "{{document}}", "document": "{{query}}"}
+    assert filled("{{query}}|{{document}}|{{query}}", values) == "{{document}}|{{query}}|{{document}}"
+    assert "3: the document is what was looked for" in prompt_of(None, SCALE)
+    assert prompt_of("{{query}} {{document}}", SCALE) == "{{query}} {{document}}"
+    assert "{{scale}}" in PROMPT
+    for prompt in ("{{query}}", "{{document}}"):
+        with pytest.raises(RelevanceError, match=r"has no \{\{"):
+            prompt_of(prompt, SCALE)
