@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Literal
 
+from rerank_proxy.wildcards import matches
+
 Mode = Literal["reranked", "shadow", "interleaved"]
 """The part that a search takes: it is reranked as ever; it keeps its first-stage order and is scored for
 comparison alone; its answer has both orders in one list."""
@@ -66,7 +68,7 @@ class Part:
         return at < self.share and all(self._matches(name) for name in index.split(","))
 
     def _matches(self, name: str) -> bool:
-        return any(_matches(pattern, name) for pattern in self.indices)
+        return any(matches(pattern, name) for pattern in self.indices)
 
 
 def mode_of(index: str, share: float, shadow: Part, interleaved: Part) -> Mode:
@@ -81,20 +83,3 @@ def mode_of(index: str, share: float, shadow: Part, interleaved: Part) -> Mode:
     if shadow.has(index, share):
         return "shadow"
     return "interleaved" if interleaved.has(index, (_SHARES - 1) / _SHARES - share) else "reranked"
-
-
-def _matches(pattern: str, name: str) -> bool:
-    """Return whether a name matches a pattern, in time that grows with both and no faster."""
-    first, *middle = pattern.split("*")
-    if not middle:
-        return pattern == name
-    *middle, last = middle
-    if not name.startswith(first) or not name.endswith(last) or len(name) < len(first) + len(last):
-        return False
-    rest, at = name[len(first) : len(name) - len(last)], 0
-    for piece in middle:
-        at = rest.find(piece, at)
-        if at < 0:
-            return False
-        at += len(piece)
-    return True

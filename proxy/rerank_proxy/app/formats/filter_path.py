@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from rerank_proxy.wildcards import matches
 from rerank_proxy.xcontent.faults import MAX_DEPTH
 from rerank_proxy.xcontent.splicing import Printer, elements, members
 
@@ -59,7 +60,7 @@ class _Path:
         if (term := self.terms.get(name)) is not None:
             yield term
         for pattern, node in self.wildcards.items():
-            if _glob(pattern, name):
+            if matches(pattern, name):
                 yield node
         if self.pattern == "**":
             yield self
@@ -71,20 +72,6 @@ def _compile(paths: Iterable[str]) -> _Path | None:
         if path:
             root.insert(path)
     return root if root.terms or root.wildcards else None
-
-
-def _glob(pattern: str, name: str) -> bool:
-    """Match a name. Each piece at its first place is enough, which takes no longer than reading the name."""
-    first, *middle, last = pattern.split("*")
-    if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
-        return False
-    place, end = len(first), len(name) - len(last)
-    for piece in middle:
-        place = name.find(piece, place, end)
-        if place < 0:
-            return False
-        place += len(piece)
-    return True
 
 
 class _Verdict(enum.Enum):

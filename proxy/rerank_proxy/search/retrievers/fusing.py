@@ -9,11 +9,11 @@ one `match` for each field that is. There is such a pair for each group of indic
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any, Final, Self
 
 import numpy as np
 
+from rerank_proxy import wildcards
 from rerank_proxy.errors import illegal_argument
 from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, CompoundRetriever
 from rerank_proxy.search.retrievers.grammar import base
@@ -167,6 +167,6 @@ def _semantic_weights(fields: Sequence[str] | None, semantic: frozenset[str]) ->
     weights: dict[str, float] = {}
     for pattern, weight in parse_field_weights(fields or ("*",)).items():
         for name in sorted(semantic):
-            if fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]")):
+            if wildcards.matches(pattern, name):
                 weights[name] = weights.get(name, 1.0) * weight
     return weights

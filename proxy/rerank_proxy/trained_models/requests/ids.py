@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import translate
 from typing import Final
+
+from rerank_proxy import wildcards
 
 ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9_\-.]*[a-z0-9])?")
 """An id has no path separator, and no dot at either end: it is a safe file name."""
@@ -71,8 +72,4 @@ def _is_pattern(token: str) -> bool:
 
 
 def _matches(token: str, value: str) -> bool:
-    if token in _ALL:
-        return True
-    # `*` is the only wildcard of Elasticsearch here; the others of `fnmatch` are literal.
-    pattern = re.sub(r"[?\[]", lambda found: f"[{found[0]}]", token)
-    return re.fullmatch(translate(pattern), value) is not None
+    return token in _ALL or wildcards.matches(token, value)
