@@ -4,6 +4,7 @@ The shape and the choice of ``root_cause`` follow ``org.elasticsearch.Elasticsea
 (``generateFailureXContent``, ``guessRootCauses``).
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
@@ -35,6 +36,9 @@ _JAVA = frozenset(
     }
 )
 _SEARCH_FAILURE: Final = "search_phase_execution_exception"
+
+_LONGEST_LINE: Final = 1000
+"""Characters of a reason that people read in a line."""
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -168,6 +172,28 @@ def unsupported(what: str) -> ElasticsearchError:
 def encode(body: Mapping[str, Any]) -> bytes:
     """Return compact JSON in UTF-8, as Elasticsearch prints it without `pretty`."""
     return msgspec.json.encode(body)
+
+
+def reason_of(text: str) -> str:
+    """Return the innermost reason of an error's body in a line; of any other text its beginning."""
+    try:
+        error = json.loads(text)["error"]
+        while (cause := _cause_in(error)) is not None:
+            error = cause
+        reason = str(error["reason"] if isinstance(error, dict) else error)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        reason = text
+    return " ".join(reason.split())[:_LONGEST_LINE]
+
+
+def _cause_in(error: Any) -> Any:
+    """Return what caused an error. A retriever that fails only suppresses the errors of its children."""
+    if not isinstance(error, dict):
+        return None
+    if error.get("caused_by") is None and isinstance(suppressed := error.get("suppressed"), list):
+        return next((each for each in suppressed if isinstance(each, dict) and "reason" in each), None)
+    cause = error.get("caused_by")
+    return cause if isinstance(cause, dict) else None
 
 
 def fresh(error: _E) -> _E:

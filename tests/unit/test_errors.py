@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rerank_proxy.errors import Cause, ElasticsearchError, encode, error, fresh, validation_error
+from rerank_proxy.errors import Cause, ElasticsearchError, encode, error, fresh, reason_of, validation_error
 
 PARSING = Cause("parsing_exception", "unknown query [bogus]", {"line": 1, "col": 5})
 X_CONTENT = Cause("x_content_parse_exception", "[1:5] [standard] failed to parse field [filter]")
@@ -106,3 +106,11 @@ def test_a_fresh_copy_has_all_but_the_traceback() -> None:
     assert type(copy) is OutOfOrderError
     assert (str(copy), copy.status, copy.cause, copy.floor) == (str(first), 503, first.cause, 3)
     assert (first.__traceback__ is None, copy.__traceback__) == (False, None)
+
+
+def test_the_innermost_reason_is_told() -> None:
+    """A retriever whose children fail has its cause among what it suppressed."""
+    cause = {"type": "resource_not_found_exception", "reason": "Inference endpoint not found [nope]"}
+    failed = {"reason": "Computing updated ranks for results failed", "caused_by": cause}
+    assert reason_of(json.dumps({"error": {"reason": "errors", "suppressed": [failed]}})) == cause["reason"]
+    assert reason_of(json.dumps({"error": {"reason": "errors", "suppressed": [1, {}]}})) == "errors"

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rerank_proxy.cli.options import CommandError
 from rerank_proxy.cli.proxy_options import Access
+from rerank_proxy.errors import reason_of
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.observe.log_lines import printable
 
@@ -59,7 +60,7 @@ class Proxy:
             words = connection_fault(failure).words
             raise CommandError(f"{self.at.url} cannot be reached: {words}; name it with --url") from None
         if answer.status >= 400:
-            raise CommandError(f"{self.at.url} answered {answer.status}: {_reason(text)}")
+            raise CommandError(f"{self.at.url} answered {answer.status}: {reason_of(text)}")
         try:
             return json.loads(text)
         except ValueError:
@@ -157,14 +158,3 @@ def _value(text: str) -> Any:
 
 def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if value else ""
-
-
-def _reason(text: str) -> str:
-    """Return the innermost reason of an error in Elasticsearch's shape; any other text is shortened."""
-    try:
-        error = json.loads(text)["error"]
-        while isinstance(error, dict) and isinstance(error.get("caused_by"), dict):
-            error = error["caused_by"]
-        return str(error["reason"] if isinstance(error, dict) else error)
-    except (KeyError, TypeError, ValueError):
-        return " ".join(text.split())[:200]

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from rerank_proxy.errors import reason_of
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.inference.remote.retries import retry_after
 from rerank_proxy.relevance.errors import RelevanceError
@@ -23,7 +24,6 @@ BUSY: Final = frozenset({429, 503})
 """Statuses after which a search is sent again."""
 _LONGEST_WAIT_S: Final = 60.0
 _MAX_ANSWER: Final = 64 << 20
-_MAX_REASON: Final = 300
 
 
 class UnreachableError(RelevanceError):
@@ -206,28 +206,6 @@ class Searcher:
         except aiohttp.ClientError as failure:
             words = connection_fault(failure).words
             raise UnreachableError(f"{self.url} cannot be reached: {words}; name it with --url") from None
-
-
-def reason_of(text: str) -> str:
-    """Return the innermost reason of an error in Elasticsearch's shape; any other text is shortened."""
-    try:
-        error = json.loads(text)["error"]
-        while (cause := _cause(error)) is not None:
-            error = cause
-        reason = str(error["reason"] if isinstance(error, dict) else error)
-    except (KeyError, TypeError, ValueError, RecursionError):
-        reason = text
-    return " ".join(reason.split())[:_MAX_REASON]
-
-
-def _cause(error: Any) -> Any:
-    """Return what caused an error. A retriever that fails only suppresses the errors of its children."""
-    if not isinstance(error, dict):
-        return None
-    if error.get("caused_by") is None and isinstance(suppressed := error.get("suppressed"), list):
-        return next((each for each in suppressed if isinstance(each, dict) and "reason" in each), None)
-    cause = error.get("caused_by")
-    return cause if isinstance(cause, dict) else None
 
 
 def _hits(answer: Any) -> list[Hit]:

@@ -20,7 +20,7 @@ from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation, Plan, evaluate, material_of
 from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.words import notes_of
-from rerank_proxy.relevance.searching import RefusedError, Searcher, UnreachableError, reason_of
+from rerank_proxy.relevance.searching import RefusedError, Searcher, UnreachableError
 from rerank_proxy.relevance.systems import Wanted, systems_of
 from tests.support.judged_index import JudgedIndex, judged_index, refused
 from tests.support.quiet import quiet
@@ -309,14 +309,6 @@ async def test_a_server_that_is_restarted_is_waited_for(monkeypatch: pytest.Monk
         gone.update(range(5, 10_000))
         with pytest.raises(UnreachableError, match="cannot be reached"):
             await searcher.search("films", {})
-
-
-def test_the_innermost_reason_is_told() -> None:
-    """A retriever whose children fail has its cause among what it suppressed."""
-    cause = {"type": "resource_not_found_exception", "reason": "Inference endpoint not found [nope]"}
-    failed = {"reason": "Computing updated ranks for results failed", "caused_by": cause}
-    assert reason_of(json.dumps({"error": {"reason": "errors", "suppressed": [failed]}})) == cause["reason"]
-    assert reason_of(json.dumps({"error": {"reason": "errors", "suppressed": [1, {}]}})) == "errors"
 
 
 async def test_nothing_that_answers(tmp_path: Path) -> None:
