@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rerank_proxy.app.apis.context import RequestContext
@@ -115,12 +116,11 @@ class App:
         recorder = None if key is None else self._recordings.begin(key)
         if key is None or recorder is None:
             return await self._traced(request)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._recordings.forget, key)  # of a client that leaves, and will not ask for it
             with stages.recorded_by(recorder):
                 response = await self._traced(request)
-        except BaseException:  # the client has left, and will not ask for it
-            self._recordings.forget(key)
-            raise
+            undo.pop_all()
         self._recordings.end(key, answered=response.status != handover.PASSED_ON)
         return response
 

@@ -7,6 +7,7 @@ nor the certificates that it may ask of clients stand in the way. Closing the co
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from rerank_proxy.http.answer_reader import AnswerReader
@@ -39,12 +40,11 @@ async def ask(
     fields = [*headers, ("Content-Length", str(len(body))), ("Connection", "close")]
     head = print_head(f"{method} {target} HTTP/1.1".encode("ascii"), fields)
     ours, theirs = socket.socketpair()
-    try:
+    with ExitStack() as undo:
+        undo.callback(ours.close)
         attach(theirs)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
-    except BaseException:
-        ours.close()
-        raise
+        undo.pop_all()  # the connection closes it
     try:
         writer.writelines([head, body])
         return await _answer(reader, max_body)

@@ -75,9 +75,8 @@ class Playground:
     async def request(self, request: web.Request) -> web.Response:
         """Answer one request of the page."""
         try:
-            asked = await json_body(
-                request, MAX_BODY
-            )  # first, so that one that comes slowly is not under way
+            # Read first, so that one that comes slowly is not under way.
+            asked = await json_body(request, MAX_BODY)
             if self._under_way >= MOST:
                 raise rejected(f"the playground has {MOST} requests under way; try again when one has ended")
             self._under_way += 1

@@ -6,6 +6,7 @@ first, so that the next line does not grow onto it.
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
@@ -103,15 +104,14 @@ class LineFile(Generic[T]):
             raise RelevanceError(self._busy) from None
         except OSError as error:
             raise self._unwritable(error) from None
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._lock.release)
             content = _content(self._path)
             kept = 0 if self._fresh else _whole(content)
             self.lines = _parsed(self._path, content[:kept], self._decoder, self._mend)
             if kept < len(content):
                 self._cut(kept)
-        except BaseException:
-            self._lock.release()
-            raise
+            undo.pop_all()  # the file stays locked until it is closed
         return self
 
     def __exit__(
