@@ -6,7 +6,7 @@ import { openSession, read, save } from "./judge_requests.js";
 import { byId, element, opened, setOptions } from "./dom.js";
 
 const SECTIONS = {
-  judge: { list: "work", query: "work/query", save: "judgments" },
+  judge: { list: "pool", query: "pool/query", save: "judgments" },
   compare: { list: "conflicts", query: "conflicts/query", save: "resolutions" },
 };
 const state = {
@@ -43,7 +43,7 @@ async function start() {
       tell("This window has no session.", "Open the address that the command shows in the terminal.");
       return;
     }
-    const work = await read("work");
+    const work = await read(SECTIONS.judge.list);
     state.scale = work.scale;
     byId("who").textContent = work.judge;
     byId("who").title = `You judge as ${work.judge} what is in ${work.index}`;

@@ -21,7 +21,7 @@ export async function openSession() {
   return session !== null;
 }
 
-/** Read something of the server, such as `work`. */
+/** Read something of the server, such as `pool`. */
 export function read(path, id = null) {
   return sent(id === null ? path : `${path}?id=${encodeURIComponent(id)}`, {});
 }

@@ -41,12 +41,12 @@ async def test_what_was_saved_outlives_a_kill(tmp_path: Path) -> None:
             async with aiohttp.ClientSession() as client:
                 async with client.post(f"{url}/session", json={"key": key}) as answer:
                     headers = {SESSION: (await answer.json())["session"]}
-                async with client.get(f"{url}/work", headers=headers) as answer:
+                async with client.get(f"{url}/pool", headers=headers) as answer:
                     progress += [sum(query["judged"] for query in (await answer.json())["queries"])]
                 said = {"query": "q1", "document": f"d{grade}", "grade": grade}
                 async with client.put(f"{url}/judgments", json=said, headers=headers) as answer:
                     assert answer.status == 200
-                async with client.get(f"{url}/work/query?id=q1", headers=headers) as answer:
+                async with client.get(f"{url}/pool/query?id=q1", headers=headers) as answer:
                     assert answer.status == 502, "there is no index"
             process.kill()
     assert progress == [0, 1]

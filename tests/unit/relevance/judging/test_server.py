@@ -45,8 +45,8 @@ def saved(workspace: Workspace, judge: str = "anna") -> list[tuple[str, str, int
 
 async def test_without_a_session_nothing_is_read_or_written(page: Page, workspace: Workspace) -> None:
     for method, path in (
-        ("GET", "/work"),
-        ("GET", "/work/query?id=q1"),
+        ("GET", "/pool"),
+        ("GET", "/pool/query?id=q1"),
         ("GET", "/conflicts"),
         ("GET", "/conflicts/query?id=q1"),
         ("PUT", "/judgments"),
@@ -67,11 +67,11 @@ async def test_a_key_opens_one_window(page: Page) -> None:
     status, body = await page.call("POST", "/session", {"key": key})
     assert status == 403
     assert "used before" in body["error"]["reason"]
-    assert (await page.call("GET", "/work"))[0] == 200
+    assert (await page.call("GET", "/pool"))[0] == 200
     first = page.session
     await page.enter()
     assert page.session != first
-    assert (await page.call("GET", "/work", headers={SESSION: str(first)}))[0] == 200
+    assert (await page.call("GET", "/pool", headers={SESSION: str(first)}))[0] == 200
 
 
 def test_sessions_are_bounded() -> None:
@@ -96,7 +96,7 @@ def test_sessions_are_bounded() -> None:
 )
 async def test_pages_of_other_sites_are_refused_even_with_a_session(page: Page, headers: Any) -> None:
     await page.enter()
-    for method, path, body in (("GET", "/work", None), ("PUT", "/judgments", GRADE), ("GET", "/", None)):
+    for method, path, body in (("GET", "/pool", None), ("PUT", "/judgments", GRADE), ("GET", "/", None)):
         status, answer = await page.call(method, path, body, headers)
         assert status == 403
         assert "another site" in answer["error"]["reason"]
@@ -121,12 +121,12 @@ async def test_the_page_is_for_everyone_and_runs_nothing_foreign(page: Page) -> 
 
 async def test_what_a_person_sees(page: Page) -> None:
     await page.enter()
-    status, work = await page.call("GET", "/work")
+    status, work = await page.call("GET", "/pool")
     assert status == 200
     assert work["judge"] == "anna"
     assert len(work["scale"]) == 4
     assert {query["id"]: query["documents"] for query in work["queries"]} == {"q1": 3, "q2": 2}
-    _, query = await page.call("GET", "/work/query?id=q1")
+    _, query = await page.call("GET", "/pool/query?id=q1")
     documents = {each["id"]: each for each in query["documents"]}
     assert documents.keys() == {"d1", "d2", "d3"}
     assert documents["d1"]["fields"] == [
@@ -148,7 +148,7 @@ async def test_each_grade_is_saved_at_once(page: Page, workspace: Workspace) -> 
         assert status == 200
         assert (body["query"]["judged"], body["query"]["unsure"]) == progress
         assert saved(workspace)[-1] == ("q1", "d1", more["grade"], more.get("unsure", False))
-    _, query = await page.call("GET", "/work/query?id=q1")
+    _, query = await page.call("GET", "/pool/query?id=q1")
     assert {each["id"]: each["grade"] for each in query["documents"]} == {"d1": 1, "d2": None, "d3": None}
 
 
@@ -198,11 +198,11 @@ async def test_what_cannot_be_shown_is_said(
 ) -> None:
     await page.enter()
     shelf.failure = failure
-    answer = await page.call("GET", "/work/query?id=q1")
+    answer = await page.call("GET", "/pool/query?id=q1")
     assert answer[0] == status
     assert str(failure) in answer[1]["error"]["reason"]
-    assert (await page.call("GET", "/work/query"))[0] == 400
-    assert (await page.call("GET", "/work/query?id=q9"))[0] == 404
+    assert (await page.call("GET", "/pool/query"))[0] == 400
+    assert (await page.call("GET", "/pool/query?id=q9"))[0] == 404
 
 
 async def test_conflicts_are_shown_and_decided(workspace: Workspace, shelf: Shelf) -> None:
