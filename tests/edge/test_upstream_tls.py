@@ -15,6 +15,7 @@ from rerank_proxy.inference.registry.index_client import IndexClient
 from rerank_proxy.settings import load
 from rerank_proxy.tls import owned
 from rerank_proxy.upstream.client import ElasticsearchClient
+from rerank_proxy.upstream.targets import TcpTarget
 from tests.edge.samples import GET
 from tests.edge.secured_relay import INFO, ask, files, running, shown_to
 from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, connect, raw_server
@@ -113,7 +114,10 @@ class TestUpstream:
                 assert edge.metrics.retries == 0  # none that could have been carried out
                 search = ElasticsearchClient(edge._settings.upstream, edge._settings.search)
                 authority.issue("client")
-                await search._pool.nodes[0].target.tls.refresh()  # type: ignore[union-attr]
+                target = search._pool.nodes[0].target
+                assert isinstance(target, TcpTarget)
+                assert target.tls is not None
+                await target.tls.refresh()
                 renewed.issue("client")
                 assert (await search.request("POST", "/", b"{}", CIMultiDict())).body == b"ok"
                 await search.close()
