@@ -154,8 +154,9 @@ async def test_a_whole_body_and_its_faults(browser: Browser, proxy: RunningProxy
     async with visit(browser, proxy.admin.url, shared(films)) as page:
         await page.click("#by-body")
         await expect(page.locator("#body")).to_be_visible()
-        await page.select_option("#a", "")
+        await expect(page.locator("#a")).to_have_value("")  # the endpoint is what the body says
         written = await page.input_value("#body")
+        assert f'"inference_id": "{ENDPOINT}"' in written
         await page.fill("#body", written.replace('"plot",', '"plot"', 1))
         await page.keyboard.press("Control+Enter")
         await expect(page.locator("#body-fault")).to_contain_text("Line 11, column 17: expected “,” or “]”")
@@ -170,11 +171,41 @@ async def test_a_whole_body_and_its_faults(browser: Browser, proxy: RunningProxy
         await page.fill("#body", json.dumps(bare))
         await page.keyboard.press("Control+Enter")
         await expect(notes).to_contain_text("did you mean [rank_window_size]?")
+        await page.select_option(
+            "#a", ENDPOINT
+        )  # which is put into the body: its lines stay those that are seen
+        await page.fill("#body", " ".join(written.replace("rank_window_size", "windowsize").split()))
+        await page.keyboard.press("Control+Enter")
+        await expect(notes).to_contain_text(
+            re.compile(r"\[1:\d{3}\] \[text_similarity_reranker\] unknown field")
+        )
         await page.fill("#body", json.dumps({**json.loads(written), "size": 1}, indent=1))
         await page.keyboard.press("Control+Enter")
         await expect(page.locator("#results")).to_be_visible()
         assert (await titles(page, "a"))[0] == FIRST
         assert len(await titles(page, "a")) == 2  # the first plain hit is shown, too
+
+
+async def test_a_search_that_takes_long_can_be_stopped(
+    browser: Browser, proxy: RunningProxy, films: str
+) -> None:
+    """What is shown meanwhile is said to be the search's before."""
+
+    async def never_answered(route: Route) -> None:
+        pass
+
+    async with visit(browser, proxy.admin.url, shared(films)) as page:
+        await searched(page)
+        await page.route("**/playground/request", never_answered)
+        await page.fill("#query", "a friendly shark")
+        await page.locator("#query").press("Enter")
+        await expect(page.locator("#progress")).to_contain_text(re.compile(r"The plain search: \d+ s"))
+        await expect(page.locator("#main")).to_have_class("waiting")
+        await page.locator("#stop").press("Enter")
+        await expect(page.locator("#go")).to_be_focused()
+        await expect(page.locator("#progress")).to_be_empty()
+        await expect(page.locator("#said")).to_have_text("Stopped.")
+        await expect(page.locator("#results-title")).to_have_text(f"Plain and reranked: “{QUESTION}”")
 
 
 async def test_what_hits_say_is_never_more_than_text(

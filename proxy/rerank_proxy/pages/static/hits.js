@@ -1,6 +1,6 @@
 // One hit of a column: its place and how it moved, its scores as bars, its text, and what the model saw of it.
 
-import { move } from "./comparison.js";
+import { move, outermost } from "./comparison.js";
 import { element } from "./dom.js";
 import { excerpt, highlighted, pieces } from "./marks.js";
 import { counted, score } from "./numbers.js";
@@ -26,8 +26,8 @@ export function hitItem(entry, about) {
     element(
       "div",
       { class: "what" },
-      element("div", { class: "top" }, element("h4", {}, titleOf(entry.hit, entry.id)), ranked && badge(entry)),
-      ...scoresAndTexts(entry, about, element("p", { class: "excerpt" }, ...marked(short, words))),
+      element("div", { class: "top" }, element("h4", { dir: "auto" }, titleOf(entry.hit, entry.id)), ranked && badge(entry)),
+      ...scoresAndTexts(entry, about, element("p", { class: "excerpt", dir: "auto" }, ...marked(short, words))),
       ...(ranked || pieces(short, words).some(({ matched }) => matched) ? [] : otherFields(entry, field, words)),
     ),
   );
@@ -62,9 +62,15 @@ function scores(entry, { column, plain }) {
     shown.filter(([, , value]) => value !== null && value !== undefined).map(([kind, name, value, scale]) =>
       element("div", {}, element("dt", { class: "unseen" }, `${name} score`), element("dd", {}, bar(kind, value, scale), score(value))),
     ),
-    entry.doc?.cached && element("div", {}, element("dt", { class: "unseen" }, "Score"), element("dd", { class: "chip" }, "cached")),
+    entry.doc?.cached && !allCached(column) && element("div", {}, element("dt", { class: "unseen" }, "Score"), element("dd", { class: "chip" }, "cached")),
     entry.place === null && element("div", {}, element("dt", { class: "unseen" }, "Left out"), element("dd", { class: "chip warning" }, whyOutside(entry))),
   );
+}
+
+/** What holds of all is said once, above them. */
+function allCached({ record }) {
+  const { cached, scored } = outermost(record) ?? {};
+  return cached > 0 && cached >= scored;
 }
 
 function bar(kind, value, { lowest, highest }) {
@@ -84,7 +90,7 @@ function otherFields(entry, field, words) {
     .filter((found) => found.field !== field)
     .slice(0, 3)
     .map((found) =>
-      element("p", { class: "excerpt" }, element("span", { class: "quiet" }, `${found.field}: `), ...marked(excerpt(found.text, words, 90), words)),
+      element("p", { class: "excerpt", dir: "auto" }, element("span", { class: "quiet" }, `${found.field}: `), ...marked(excerpt(found.text, words, 90), words)),
     );
 }
 

@@ -8,11 +8,22 @@ import { titleOf } from "./texts.js";
 const SLOPE_ROW = 24;
 const NAMES = { up: "moved up", down: "moved down", same: "stayed", out: "left out" };
 
-/** Make the legend of the lines. */
+/** Make the legend: of the lines, of the bars and of what is marked in the texts. */
 export function legend() {
-  return Object.entries(NAMES).map(([kind, name]) =>
-    element("span", { class: "key" }, drawn("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" }, ...stroke(kind, [2, 5], [24, 5])), name),
+  const lines = Object.entries(NAMES).map(([kind, name]) =>
+    key(drawn("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" }, ...stroke(kind, [2, 5], [24, 5])), name),
   );
+  const bar = (kind) => element("span", { class: `bar-of ${kind}`, "aria-hidden": "true" }, element("span", { class: "fill" }));
+  return [
+    ...lines,
+    key(bar("model"), "model’s score"),
+    key(bar("first"), "first stage’s score"),
+    key(element("mark", {}, "abc"), "found by this word"),
+  ];
+}
+
+function key(sign, name) {
+  return element("span", { class: "key" }, sign, name);
 }
 
 /**

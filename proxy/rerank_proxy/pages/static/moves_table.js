@@ -27,7 +27,7 @@ export function movesTable(columns) {
         element(
           "tr",
           {},
-          element("th", { scope: "row" }, titleOf(entry.hit, entry.id)),
+          element("th", { scope: "row", class: "hit-title", dir: "auto" }, titleOf(entry.hit, entry.id)),
           ...columns.flatMap(({ key }, at) => cells(found[at].get(entry.key), key)),
         ),
       ),

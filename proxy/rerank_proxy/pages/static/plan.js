@@ -8,7 +8,8 @@ const DEFAULT_ENDPOINT = ".rerank-v1-elasticsearch";
 /**
  * Return `{path, field, plain, sides}` for a state of the form and its search.
  *
- * plain is a text to send; a side is `{key, title, body, text}`. field is the one that is scored.
+ * plain is a text to send; a side is `{key, title, body, text, written}`, with the text to send, and the one that
+ * someone wrote, if that is a whole search. field is the one that is scored.
  */
 export function plan(state, search) {
   const field = rerankers(search)[0]?.field ?? "";
@@ -21,12 +22,13 @@ export function plan(state, search) {
 
 function side(key, endpoint, state, search) {
   const body = withEndpoint(search, endpoint);
-  const asWritten = endpoint === "" && state.mode === "body" && search.retriever !== undefined && isWhole(state.body);
+  const written = state.mode === "body" && isWhole(state.body) ? state.body : null;
   return {
     key,
     title: endpoint || rerankers(search)[0]?.inference_id || DEFAULT_ENDPOINT,
     body,
-    text: asWritten ? state.body : JSON.stringify(body, null, 2),
+    text: endpoint === "" && written !== null ? written : JSON.stringify(body, null, 2),
+    written,
   };
 }
 

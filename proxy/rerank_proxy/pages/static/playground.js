@@ -12,6 +12,7 @@ import { movesTable } from "./moves_table.js";
 import { start as startHistory } from "./history_panel.js";
 import * as notes from "./notes.js";
 import { plan } from "./plan.js";
+import * as progress from "./progress.js";
 import { ask } from "./requests.js";
 import { inWords, outcomeOf, showResults } from "./results.js";
 import { start as startSignIn } from "./sign_in.js";
@@ -40,6 +41,7 @@ function searchOf(current) {
   if (current.mode === "query") return form.bodyOf(current);
   const written = editor.check();
   if (written === undefined) {
+    notes.show();
     editor.showFault();
     return null;
   }
@@ -47,6 +49,7 @@ function searchOf(current) {
     return readSearch(written);
   } catch (fault) {
     if (!(fault instanceof SyntaxError)) throw fault;
+    notes.show();
     editor.tell(fault.message);
     byId("body").focus();
     return null;
@@ -83,20 +86,29 @@ async function run(current, wanted, signal) {
   const { path, field, plain, sides } = plan(current, wanted);
   say("Searching …");
   const found = [];
-  const send = async (side) => {
-    const whole = await hitsOf(path, side.text, `The search reranked by ${side.title}`, signal);
-    return { ...side, whole, answer: whole.body, record: whole.record ?? null, from: side.body.from ?? 0 };
-  };
   let first;
   try {
+    progress.began("The plain search");
     first = await hitsOf(path, plain, "The plain search", signal);
   } catch (fault) {
-    // What is wrong with it is told best of the search as it was written, with its lines and columns.
-    if (fault.status === 400) await send(sides[0]);
+    if (fault.status === 400) await send(path, sides[0], signal);
     throw fault;
   }
-  for (const side of sides) found.push(await send(side));
+  for (const side of sides) found.push(await send(path, side, signal));
   show(current, field, first, found);
+}
+
+/** Search as one side does. What is wrong is told best of the body as it was written, by its lines and columns. */
+async function send(path, side, signal) {
+  const where = `The search reranked by ${side.title}`;
+  progress.began(where);
+  try {
+    const whole = await hitsOf(path, side.text, where, signal);
+    return { ...side, whole, answer: whole.body, record: whole.record ?? null, from: side.body.from ?? 0 };
+  } catch (fault) {
+    if (fault.status === 400 && side.written !== null) await hitsOf(path, side.written, where, signal);
+    throw fault;
+  }
 }
 
 /** Search. What stands between the proxy and Elasticsearch may answer with a page of its own, and status 200. */
@@ -114,6 +126,7 @@ function show(current, field, plain, sides) {
   const any = columns.some(({ entries }) => entries.length > 0);
   byId("results").hidden = !any;
   if (any) {
+    byId("results-title").textContent = current.mode === "body" ? "Plain and reranked" : `Plain and reranked: “${current.query}”`;
     showResults(columns, { field, words });
     byId("table").replaceChildren(movesTable(columns));
   }
@@ -157,7 +170,11 @@ function hideResults() {
 }
 
 function busy(is) {
-  if (!is) running = null;
+  if (!is) {
+    running = null;
+    progress.ended();
+    if (document.activeElement === byId("stop")) byId("go").focus(); // it is about to be hidden
+  }
   byId("stop").hidden = !is;
   byId("go").textContent = is ? "Searching …" : "Search";
   byId("search").setAttribute("aria-busy", String(is));

@@ -57,10 +57,10 @@ function extent({ characters, cut_at: cut, chunks: all }) {
 }
 
 function uncut({ part, length, cut_at: cut }, words) {
-  if (cut === null || cut === undefined || cut >= length) return element("p", {}, ...marked(part(), words));
+  if (cut === null || cut === undefined || cut >= length) return element("p", { dir: "auto" }, ...marked(part(), words));
   return element(
     "p",
-    {},
+    { dir: "auto" },
     ...marked(part(0, cut), words),
     element("span", { class: "cut-here" }, "cut here"),
     element("del", {}, part(cut)),
@@ -80,7 +80,7 @@ function chunks({ part, chunks: all }, words) {
         "li",
         { class: counts ? "best" : null },
         element("p", { class: "small quiet" }, `${name}: ${points}`, counts && element("strong", {}, " – the best one counts")),
-        element("p", {}, ...marked(part(chunk.start, chunk.end), words)),
+        element("p", { dir: "auto" }, ...marked(part(chunk.start, chunk.end), words)),
       );
     }),
   );
