@@ -109,9 +109,15 @@ function endpoints(all) {
       id,
       service,
       model,
-      [usable ? chip("usable", "good") : chip("not usable", "fault"), reason && element("span", { class: "detail" }, reason)],
+      [usability(usable, reason), reason && element("span", { class: `detail ${usable ? "" : "fault"}` }, reason)],
     ]),
   );
+}
+
+/** An endpoint that can be called has a reason to be looked at where its last call failed. */
+function usability(usable, reason) {
+  if (!usable) return chip("not usable", "fault");
+  return reason ? chip("failing", "warning") : chip("usable", "good");
 }
 
 function recent(all, now) {
