@@ -1,7 +1,7 @@
 // The parts of the status page, each from its part of status.json.
 
 import { element } from "./dom.js";
-import { bytes, duration, milliseconds, whole } from "./numbers.js";
+import { bytes, counted, duration, milliseconds, whole as grouped } from "./numbers.js";
 
 const GOOD = new Set(["ready", "applied", "evaluated", "ok", "passed"]);
 const SHORT = new Set(["Precision", "Size", "Last used", "When", "What", "Status", "Took"]);
@@ -29,21 +29,31 @@ export function stateLine({ ready, reason, version, started_at: started }, now) 
   );
 }
 
-/** Return the cards of the page. all: whether every one of the latest searches is shown, not only some. */
-export function parts(status, now, all) {
+/** Return the cards of the page. whole: the names of long lists of which all is shown, not only some. */
+export function parts(status, now, whole) {
   const latest = status.recent ?? [];
+  const byNeed = worstFirst(status.endpoints ?? []);
+  const some = (name, list) => (whole.has(name) ? list : list.slice(0, FEW));
   return [
     card("Models", models(status.models ?? []), "The proxy has no models of its own. Endpoints of services need none.", true),
     card("Engine", engine(status.engine ?? {}), "The reranking process does not tell."),
     card("Elasticsearch", nodes(status.upstream ?? []), "No node is known."),
-    card("Endpoints", endpoints(status.endpoints ?? []), "There is no endpoint that reranks: `rerank-proxy endpoints put` makes one.", true),
-    card("Latest searches and calls", recent(all ? latest : latest.slice(0, FEW), now), "Nothing was reranked since the start.", true, latest.length > FEW && more(latest.length, all)),
+    card("Endpoints", endpoints(some("endpoints", byNeed)), "There is no endpoint that reranks: `rerank-proxy endpoints put` makes one.", true, more("endpoints", byNeed, whole)),
+    card("Latest searches and calls", recent(some("latest", latest), now), "Nothing was reranked since the start.", true, more("latest", latest, whole)),
     card("Settings that differ from the default", settings(status.settings ?? []), "All are as by default.", true),
   ];
 }
 
-function more(number, all) {
-  return element("button", { id: "all", type: "button" }, all ? `Show the latest ${FEW}` : `Show all ${number}`);
+/** Return the button that shows all of a list, or again only some. */
+function more(name, list, whole) {
+  if (list.length <= FEW) return null;
+  return element("button", { id: `all-${name}`, type: "button", class: "more", "data-list": name }, whole.has(name) ? `Show the first ${FEW}` : `Show all ${list.length}`);
+}
+
+/** Those that cannot be used come first, then those that fail: among many they must not be looked for. */
+function worstFirst(all) {
+  const rank = ({ usable, reason }) => (usable ? (reason ? 1 : 2) : 0);
+  return [...all].sort((one, other) => rank(one) - rank(other));
 }
 
 function card(title, content, empty, broad = false, below = null) {
@@ -81,7 +91,7 @@ function engine(figures) {
         "div",
         { class: name === "missing_workers" && value > 0 ? "fault" : null },
         element("dt", {}, FIGURES[name] ?? name.replaceAll("_", " ")),
-        element("dd", {}, name.endsWith("bytes") ? bytes(value) : whole(value)),
+        element("dd", {}, name.endsWith("bytes") ? bytes(value) : grouped(value)),
       ),
     ),
   );
@@ -97,9 +107,15 @@ function nodes(all) {
   );
 }
 
-function details(more) {
-  const found = Object.entries(more).filter(([, value]) => typeof value === "string" || (typeof value === "number" && value > 0));
-  return found.length > 0 && element("span", { class: "detail" }, found.map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`).join(", "));
+function details({ requests, failures, times_left_out: times, reason, tried_in_s: next }) {
+  const found = [
+    reason,
+    typeof next === "number" && `tried again in ${duration(next)}`,
+    requests > 0 && `${counted(requests, "request")} under way`,
+    failures > 0 && `${counted(failures, "attempt")} to connect failed`,
+    times > 0 && `left out ${counted(times, "time")}`,
+  ].filter(Boolean);
+  return found.length > 0 && element("span", { class: reason ? "detail fault" : "detail" }, found.join("; "));
 }
 
 function endpoints(all) {
