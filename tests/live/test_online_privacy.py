@@ -1,4 +1,4 @@
-"""What is kept of users, after searches and clicks: nothing that names them, what they ask, or what they see."""
+"""What is kept after searches and clicks: nothing that tells of users, of what they ask, or what they see."""
 
 import gc
 import json
