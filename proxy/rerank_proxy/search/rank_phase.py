@@ -176,7 +176,7 @@ class RankPhase:
         except (ElasticsearchError, UpstreamRefusedError):
             return None
         except Exception:
-            # A defect of what the caller did not ask for, a plug-in's say, is no reason to refuse its search.
+            # A defect of what the caller did not ask for, a plug-in's say, must not fail its search.
             logger.exception("a search was not interleaved for an internal error of [%s]", inference_id)
             return None
         return ranked
