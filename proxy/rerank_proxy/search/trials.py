@@ -132,6 +132,8 @@ class Trials:
         endpoint = trial.reranker.inference_id
         answer.outcome = Shadow(endpoint)
         self._counts.search("shadow")
+        if not run.request.page_size:
+            return  # there is nothing to click
         if len(self._shadows) >= self._settings.shadow_at_once:
             self._counts.shadow("left_out")
             return
