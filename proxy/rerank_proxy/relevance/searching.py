@@ -81,7 +81,7 @@ class Searcher:
         url: Its address.
         authorization: The header `Authorization`, as `cli.credentials.authorization` makes it.
         tls: What verifies its certificate.
-        concurrency: How many requests are under way at once.
+        concurrency: How many requests are under way at once; also how many pieces of work ask side by side.
         timeout_s: For one request.
         patience_s: How long a busy server (429, 503) is waited for altogether before a search fails, and one
             that has answered before and is gone, as while it is restarted.
