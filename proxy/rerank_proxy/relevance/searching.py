@@ -158,6 +158,9 @@ class Searcher:
     async def _patient(
         self, method: str, path: str, body: Mapping[str, Any] | None
     ) -> tuple[Any, float, str | None, int]:
+        # With tenacity, as calls of remote services have it, this took more code and was no clearer: an
+        # answer is as good a reason to try again as a failure, the last one of either is what counts when
+        # patience ends, and how often it was tried belongs to the answer.
         began, attempts = time.monotonic(), 0
         while True:
             attempts += 1
