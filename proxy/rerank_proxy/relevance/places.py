@@ -1,8 +1,8 @@
 """Places in the body of a search, for the person who wrote its template.
 
-An error names a line and a column of the body that was sent. That is a text which nobody wrote: templates are
-YAML or JSON, may be a retriever alone, and have a query filled in. What is the same in both are the names of
-the members.
+An error names a line and a column of the body that was sent. That is not the text that someone wrote:
+templates are YAML or JSON, may be a retriever alone, and have a query filled in. What is the same in both are
+the names of the members.
 """
 
 import re

@@ -42,7 +42,7 @@ def test_a_place_is_told_by_the_names_that_lead_to_it(text: bytes, whole: bool) 
 
 
 @pytest.mark.parametrize("reason", ["no place", "[7:1] of another body", "[1:99999]", "[1:1] all of it"])
-def test_what_is_no_place_in_the_body_stays(reason: str) -> None:
+def test_a_place_outside_of_the_body_stays(reason: str) -> None:
     assert by_names(reason, b'{"size":1}') == reason
 
 
