@@ -167,9 +167,11 @@ async def test_a_whole_body_and_its_faults(browser: Browser, proxy: RunningProxy
         await expect(notes).to_contain_text("What to do:")
         assert await violations(page) == []
         bare = {"text_similarity_reranker": {"windowsize": 3}}
-        await page.fill("#body", json.dumps(bare))
-        await page.keyboard.press("Control+Enter")
-        await expect(notes).to_contain_text("did you mean [rank_window_size]?")
+        for indent, place in ((None, "[1:31]"), (1, "[3:3]")):
+            await page.fill("#body", json.dumps(bare, indent=indent))
+            await page.keyboard.press("Control+Enter")
+            await expect(notes).to_contain_text("did you mean [rank_window_size]?")
+            await expect(notes).to_contain_text(place)
         await page.fill("#body", json.dumps({**json.loads(written), "size": 1}, indent=1))
         await page.keyboard.press("Control+Enter")
         await expect(page.locator("#results")).to_be_visible()

@@ -234,7 +234,7 @@ def _secret_of_replicas(settings: Settings) -> bytes | None:
     """
     shared = settings.engine.shared_cache
     if settings.engine.cache_scope != "caller" or shared.url is None:
-        return None if settings.online.seed is None else settings.online.seed.encode()
+        return None if settings.online.seed is None else settings.online.seed.get_secret_value().encode()
     if shared.password_file is None:
         return None if shared.password is None else shared.password.get_secret_value().encode()
     try:

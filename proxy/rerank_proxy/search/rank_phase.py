@@ -216,7 +216,7 @@ class RankPhase:
         scores = await endpoint.scores(query, chunks, deadline)
         if (recorder := stages.recorder()) is not None:
             recorder.chunked(spans, scores.values)
-        cut = sum(len(text) > self._chunked_characters for text in texts)
+        cut = [len(text) > self._chunked_characters for text in texts]
         return of_documents(scores, spans, cut)
 
     async def _chunks(

@@ -63,7 +63,8 @@ class Trials:
         self._settings = settings
         self._memory = memory
         self._counts = counts
-        self._seed: Final = secrets.token_bytes(32) if settings.seed is None else settings.seed.encode()[:64]
+        seed = settings.seed
+        self._seed: Final = secrets.token_bytes(32) if seed is None else seed.get_secret_value().encode()
         self._shadows = BackgroundTasks()
 
     def use(self, settings: OnlineSettings) -> None:
