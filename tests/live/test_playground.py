@@ -168,12 +168,13 @@ async def test_a_whole_body_and_its_faults(browser: Browser, proxy: RunningProxy
         await expect(notes).to_contain_text("What to do:")
         assert await violations(page) == []
         bare = {"text_similarity_reranker": {"windowsize": 3}}
-        await page.fill("#body", json.dumps(bare))
-        await page.keyboard.press("Control+Enter")
-        await expect(notes).to_contain_text("did you mean [rank_window_size]?")
-        await page.select_option(
-            "#a", ENDPOINT
-        )  # which is put into the body: its lines stay those that are seen
+        for indent, place in ((None, "[1:31]"), (1, "[3:3]")):
+            await page.fill("#body", json.dumps(bare, indent=indent))
+            await page.keyboard.press("Control+Enter")
+            await expect(notes).to_contain_text("did you mean [rank_window_size]?")
+            await expect(notes).to_contain_text(place)
+        # Another endpoint is put into the body that is sent: its lines stay those that are seen.
+        await page.select_option("#a", ENDPOINT)
         await page.fill("#body", " ".join(written.replace("rank_window_size", "windowsize").split()))
         await page.keyboard.press("Control+Enter")
         await expect(notes).to_contain_text(

@@ -18,6 +18,7 @@ from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.inference.remote.retries import retry_after
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judgments import Hit
+from rerank_proxy.relevance.places import by_names
 from rerank_proxy.relevance.x_rerank import Reranking, rerankings
 
 BUSY: Final = frozenset({429, 503})
@@ -80,7 +81,7 @@ class Searcher:
         url: Its address.
         authorization: The header `Authorization`, as `cli.credentials.authorization` makes it.
         tls: What verifies its certificate.
-        concurrency: How many requests are under way at once.
+        concurrency: How many requests are under way at once; also how many pieces of work ask side by side.
         timeout_s: For one request.
         patience_s: How long a busy server (429, 503) is waited for altogether before a search fails, and one
             that has answered before and is gone, as while it is restarted.
@@ -128,9 +129,12 @@ class Searcher:
             RefusedError: The server refuses this search, or some of its shards fail.
             UnreachableError: It does not answer at all.
         """
-        answer, took_ms, x_rerank, attempts = await self._patient(
-            "POST", f"/{quote(index, safe=',*-')}/_search", body
-        )
+        path = f"/{quote(index, safe=',*-')}/_search"
+        try:
+            answer, took_ms, x_rerank, attempts = await self._patient("POST", path, body)
+        except RefusedError as refused:
+            reason = by_names(refused.reason, _printed(body))
+            raise RefusedError(refused.status, reason) from refused
         return Found(_hits(answer), took_ms, x_rerank, answer, attempts)
 
     async def get(self, path: str) -> Any:
@@ -154,6 +158,9 @@ class Searcher:
     async def _patient(
         self, method: str, path: str, body: Mapping[str, Any] | None
     ) -> tuple[Any, float, str | None, int]:
+        # With tenacity, as calls of remote services have it, this took more code and was no clearer: an
+        # answer is as good a reason to try again as a failure, the last one of either is what counts when
+        # patience ends, and how often it was tried belongs to the answer.
         began, attempts = time.monotonic(), 0
         while True:
             attempts += 1
@@ -190,7 +197,12 @@ class Searcher:
         began = time.perf_counter()
         try:
             async with self._session.request(
-                method, self.url + path, json=body, ssl=self._tls or True, allow_redirects=False
+                method,
+                self.url + path,
+                data=None if body is None else _printed(body),
+                headers={} if body is None else {"Content-Type": "application/json"},
+                ssl=self._tls or True,
+                allow_redirects=False,
             ) as answer:
                 data = bytearray()
                 async for piece in answer.content.iter_any():
@@ -206,6 +218,11 @@ class Searcher:
         except aiohttp.ClientError as failure:
             words = connection_fault(failure).words
             raise UnreachableError(f"{self.url} cannot be reached: {words}; name it with --url") from None
+
+
+def _printed(body: Mapping[str, Any]) -> bytes:
+    """Return a body as it is sent."""
+    return json.dumps(body).encode()
 
 
 def _hits(answer: Any) -> list[Hit]:

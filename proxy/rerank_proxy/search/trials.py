@@ -63,7 +63,8 @@ class Trials:
         self._settings = settings
         self._memory = memory
         self._counts = counts
-        self._seed: Final = secrets.token_bytes(32) if settings.seed is None else settings.seed.encode()[:64]
+        seed = settings.seed
+        self._seed: Final = secrets.token_bytes(32) if seed is None else seed.get_secret_value().encode()
         self._shadows = BackgroundTasks()
 
     def use(self, settings: OnlineSettings) -> None:
@@ -132,6 +133,8 @@ class Trials:
         endpoint = trial.reranker.inference_id
         answer.outcome = Shadow(endpoint)
         self._counts.search("shadow")
+        if not run.request.page_size:
+            return  # there is nothing to click
         if len(self._shadows) >= self._settings.shadow_at_once:
             self._counts.shadow("left_out")
             return

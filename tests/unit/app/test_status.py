@@ -20,7 +20,7 @@ async def test_endpoints_tell_of_their_model_and_of_their_last_call(tmp_path: Pa
     }
     engine = Engine(models, EngineSettings())
     endpoints = local_endpoints({name: EndpointSettings(model=name) for name in models}, engine)
-    status = Status(engine, endpoints, Recent())
+    status = Status(engine, endpoints, Recent(), dict)
     await engine.start()
     try:
         with pytest.raises(ModelFailedError):

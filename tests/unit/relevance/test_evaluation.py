@@ -57,9 +57,10 @@ class Laboratory:
         file.write_text("\n".join(lines))
         material = material_of(None, file, None, ClickModel())
         systems = systems_of(Wanted(["bm25:plot"], ["e"], "plot", windows))
-        values = {"concurrency": 1, "timed": 0, "cold": False, "fresh": False, "seed": 1, **changes}
+        values = {"timed": 0, "cold": False, "fresh": False, "seed": 1, **changes}
         plan = Plan("films", systems, ["nDCG@10"], "bm25", self.directory / "out", **values)
-        return await evaluate(plan, material, Searcher(self.index.url, patience_s=30), quiet)
+        searcher = Searcher(self.index.url, concurrency=1, patience_s=30)
+        return await evaluate(plan, material, searcher, quiet)
 
 
 @pytest.fixture
@@ -329,7 +330,6 @@ async def test_judgments_made_of_clicks_say_how(laboratory: Laboratory) -> None:
         ["nDCG@10"],
         "bm25",
         laboratory.directory / "out",
-        1,
         0,
         cold=False,
         fresh=False,

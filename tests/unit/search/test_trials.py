@@ -84,7 +84,14 @@ def test_one_seed_draws_alike_in_all_processes() -> None:
 
 @pytest.mark.parametrize(
     ("index", "expected"),
-    [("films", "shadow"), ("films-2,films", "shadow"), ("films%2A", "shadow"), ("books", "reranked")],
+    [
+        ("films", "shadow"),
+        ("films-2,films", "shadow"),
+        ("films*,-films-old", "shadow"),
+        ("films,books", "reranked"),
+        ("films%2A", "shadow"),
+        ("books", "reranked"),
+    ],
 )
 def test_indices_are_compared_as_they_are_named(index: str, expected: str) -> None:
     assert Searching(shadow_share=1.0, shadow_indices=["films*"]).mode(index=index) == expected
@@ -130,6 +137,14 @@ async def test_other_settings_hold_from_now_on() -> None:
     assert len(searching.online.memory) == 0
     plain = await searching.run(reranking())
     assert (plain.outcome.word, plain.search_id) == ("applied", None)
+
+
+async def test_without_a_page_nothing_is_scored_in_the_shadow() -> None:
+    searching = Searching(shadow_share=1.0)
+    answer = await searching.run({**reranking(), "size": 0})
+    assert (answer.outcome.word, answer.search_id) == ("shadow", None)
+    await searching.online.trials.close()
+    assert (searching.engine.asked, searching.online.counted.shadows) == ([], {})
 
 
 async def test_without_hits_there_is_nothing_to_click() -> None:

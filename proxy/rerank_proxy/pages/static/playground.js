@@ -103,11 +103,20 @@ async function send(path, side, signal) {
   const where = `The search reranked by ${side.title}`;
   progress.began(where);
   try {
-    const whole = await hitsOf(path, side.text, where, signal);
+    const whole = await placed(path, side, where, signal);
     return { ...side, whole, answer: whole.body, record: whole.record ?? null, from: side.body.from ?? 0 };
   } catch (fault) {
-    if (fault.status === 400 && side.written !== null) await hitsOf(path, side.written, where, signal);
+    if (fault.status === 400 && side.asWritten !== null) await placed(path, side.asWritten, where, signal);
     throw fault;
+  }
+}
+
+/** Search, and tell of faults where they are in what was written. */
+async function placed(path, { text, begins }, where, signal) {
+  try {
+    return await hitsOf(path, text, where, signal);
+  } catch (fault) {
+    throw fault instanceof Fault ? fault.in(begins) : fault;
   }
 }
 

@@ -34,11 +34,14 @@ export function parts(status, now, whole) {
   const latest = status.recent ?? [];
   const byNeed = worstFirst(status.endpoints ?? []);
   const some = (name, list) => (whole.has(name) ? list : list.slice(0, FEW));
+  const { mrr = [], interleaved = [] } = status.online ?? {};
   return [
     card("Models", models(status.models ?? []), "The proxy has no models of its own. Endpoints of services need none.", true),
     card("Engine", engine(status.engine ?? {}), "The reranking process does not tell."),
     card("Elasticsearch", nodes(status.upstream ?? []), "No node is known."),
     card("Endpoints", endpoints(some("endpoints", byNeed)), "There is no endpoint that reranks: `rerank-proxy endpoints put` makes one.", true, more("endpoints", byNeed, whole)),
+    ...(mrr.length > 0 ? [card("Where users click", ranks(mrr), "", true)] : []),
+    ...(interleaved.length > 0 ? [card("Which order users prefer", preferences(interleaved), "", true)] : []),
     card("Latest searches and calls", recent(some("latest", latest), now), "Nothing was reranked since the start.", true, more("latest", latest, whole)),
     card("Settings that differ from the default", settings(status.settings ?? []), "All are as by default.", true),
   ];
@@ -134,6 +137,28 @@ function endpoints(all) {
 function usability(usable, reason) {
   if (!usable) return chip("not usable", "fault");
   return reason ? chip("failing", "warning") : chip("usable", "good");
+}
+
+/** Means of the reciprocal rank of what is clicked, since the start. */
+function ranks(all) {
+  return table(
+    ["Endpoint", "Part", "Searches with clicks", "MRR before", "MRR after"],
+    all.map(({ endpoint, mode, searches, before, after }) => [endpoint, mode, grouped(searches), before.toFixed(3), after.toFixed(3)]),
+  );
+}
+
+/** Wins of endpoints in interleaved searches, since the start. */
+function preferences(all) {
+  return table(
+    ["Endpoint", "Against", "Wins", "Losses", "Ties", "Preferred"],
+    all.map(({ endpoint, against, win, loss, tie, preferred }) => [endpoint, against === "first_stage" ? "first stage" : against, grouped(win), grouped(loss), grouped(tie), known(preferred, preference)]),
+  );
+}
+
+function preference({ share, low, high }) {
+  const [at, from, to] = [share, low, high].map((part) => `${Math.round(100 * part)} %`);
+  const [text, kind] = low > 0.5 ? ["preferred", "good"] : high < 0.5 ? ["not preferred", "warning"] : ["undecided"];
+  return [chip(text, kind), element("span", { class: "detail" }, `${at}, between ${from} and ${to}`)];
 }
 
 function recent(all, now) {
