@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.foreign_answers import Score
 from rerank_proxy.relevance.searching import RefusedError, Searcher
 
 
@@ -82,7 +83,7 @@ async def scores_of(searcher: Searcher, endpoint: str, query: str, texts: Sequen
 
 class _Scored(msgspec.Struct):
     index: int
-    relevance_score: float
+    relevance_score: Score
 
 
 class _Ranked(msgspec.Struct):

@@ -4,7 +4,7 @@ They are bounded, and JSON that can be written again: in UTF-8, without halves o
 numbers that are none or beyond a double, and not so deep that a recursive function could not follow.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import aiohttp
 import msgspec
@@ -13,6 +13,11 @@ from rerank_proxy.xcontent.plain_json import is_deeper
 
 MAX_DEPTH: Final = 100
 """Levels of an answer: far more than there are in one of Elasticsearch's."""
+
+
+_LARGEST: Final = 3.4028234663852886e38
+Score = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
+"""A score as Elasticsearch has it, in single precision: differences and squares of such are finite."""
 
 
 class TooLongError(Exception):

@@ -17,7 +17,7 @@ from rerank_proxy.errors import reason_of
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.inference.remote.retries import retry_after
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.foreign_answers import NotJsonError, TooLongError, body_of, parsed
+from rerank_proxy.relevance.foreign_answers import NotJsonError, Score, TooLongError, body_of, parsed
 from rerank_proxy.relevance.judgments import Hit
 from rerank_proxy.relevance.x_rerank import Reranking, rerankings
 
@@ -252,7 +252,7 @@ class _Shards(msgspec.Struct):
 
 class _Hit(msgspec.Struct):
     id: str = msgspec.field(name="_id")
-    score: float | None = msgspec.field(name="_score", default=None)
+    score: Score | None = msgspec.field(name="_score", default=None)
     fields: dict[str, list[Any]] = {}
 
 

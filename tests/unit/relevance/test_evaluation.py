@@ -279,6 +279,7 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
             {"hits": {"hits": [{"_id": "1", "fields": {"plot": "text"}}]}},
             "the answer is not that of a search",
         ),
+        ({"hits": {"hits": [{"_id": "1", "_score": -1e308}]}}, "the answer is not that of a search"),
         ({"_shards": {"failed": 1}, "hits": {"hits": []}}, "1 shards failed: no reason is given"),
         ([], "the answer is not that of a search"),
     ],

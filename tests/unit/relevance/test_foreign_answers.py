@@ -112,6 +112,17 @@ async def test_an_endpoint_says_who_it_is_in_text() -> None:
         assert (info.service, info.model) == ("s", None)
 
 
+async def test_no_score_is_beyond_what_can_be_reckoned_with() -> None:
+    """The spread of the scores of a teacher is the root of a sum of their squares."""
+    async with judged_index() as index, Searcher(index.url) as searcher:
+        for score in (1e39, -1e308):
+            index.always = json.dumps({"rerank": [{"index": 0, "relevance_score": score}]}).encode()
+            with pytest.raises(RelevanceError, match="without a score for every text"):
+                await scores_of(searcher, "e", "query", ["text"])
+        index.always = b'{"rerank": [{"index": 0, "relevance_score": -3.4e38}]}'
+        assert await scores_of(searcher, "e", "query", ["text"]) == [-3.4e38]
+
+
 @pytest.mark.parametrize("ms", ["nan", "inf", "-1", "1e999", "1_0", "", "9" * 400, "\u0661"])
 def test_times_that_are_none(ms: str) -> None:
     """One of them would be the median of all."""
