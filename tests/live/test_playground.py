@@ -258,7 +258,7 @@ async def test_no_name_in_a_body_becomes_code(browser: Browser, proxy: RunningPr
     assert json.loads(texts["JSON"]) == body
 
 
-async def test_credentials_do_not_wait_for_whoever_goes_back(browser: Browser, proxy: RunningProxy) -> None:
+async def test_a_page_that_is_left_keeps_no_credentials(browser: Browser, proxy: RunningProxy) -> None:
     """Browsers keep pages that were left as they were; leaving one is this event to it."""
     async with visit(browser, proxy.admin.url) as page:
         await page.click("#sign-in")

@@ -49,7 +49,7 @@ def parsed(body: bytes) -> Any:
     """Return what an answer says.
 
     Raises:
-        NotJsonError: It is no JSON, or none that could be written again.
+        NotJsonError: It is not JSON, or could not be written again.
     """
     try:
         value = msgspec.json.decode(body)

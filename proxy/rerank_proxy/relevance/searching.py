@@ -218,7 +218,7 @@ def _hits(answer: Any) -> Sequence["_Hit"]:
     """Return the hits of a search that has found all that there is.
 
     Raises:
-        RefusedError: It has not, or this is no answer to a search.
+        RefusedError: It has not, or this is not the answer to a search.
     """
     try:
         read = msgspec.convert(answer, _Answer)

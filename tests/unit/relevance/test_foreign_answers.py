@@ -93,7 +93,7 @@ async def told(asked: Awaitable[Any]) -> str:
         b"",
     ],
 )
-def test_what_could_not_be_written_again_is_no_answer(body: bytes) -> None:
+def test_what_could_not_be_written_again_is_refused(body: bytes) -> None:
     with pytest.raises(NotJsonError):
         parsed(body)
 
