@@ -274,10 +274,14 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
         ({"timed_out": True, "hits": {"hits": []}}, "the search timed out"),
         ({"hits": {"hits": [{"_id": "1", "_score": 1}] * 2}}, "two hits have the same id"),
         ({"hits": {}}, "the answer is not that of a search"),
-        ({"hits": {"hits": [{"_id": "\ud800", "_score": 1}]}}, "the answer is not that of a search"),
         ({"hits": {"hits": [{"_id": "1", "_score": "NaN"}]}}, "the answer is not that of a search"),
         ({"hits": {"hits": [{"_id": ["1"], "_score": 1}]}}, "the answer is not that of a search"),
-        ({"hits": {"hits": [{"_id": "1", "_score": 10**400}]}}, "the answer is not that of a search"),
+        (
+            {"hits": {"hits": [{"_id": "1", "fields": {"plot": "text"}}]}},
+            "the answer is not that of a search",
+        ),
+        ({"hits": {"hits": [{"_id": "1", "_score": -1e308}]}}, "the answer is not that of a search"),
+        ({"_shards": {"failed": 1}, "hits": {"hits": []}}, "1 shards failed: no reason is given"),
         ([], "the answer is not that of a search"),
     ],
 )

@@ -24,6 +24,9 @@ function curl({ url, index, body, kind }) {
 }
 
 function python({ url, index, body, kind }) {
+  // A body may be someone else's, by a link: what is more than a name would be run as a part of the program.
+  const unfit = Object.keys(body).find((name) => !/^[a-z_]+$/.test(name));
+  if (unfit !== undefined) return `# Python's client has no argument ${JSON.stringify(unfit)}`;
   const options = Object.entries(body).map(([name, value]) => {
     const keyword = name === "from" ? "from_" : name === "_source" ? "source" : name;
     return `    ${keyword}=${pythonic(value, 1)},\n`;
