@@ -7,7 +7,8 @@ documents are kept. What the model read of each text is found out when the recor
      "stages": [{"stage", "label", "start_ms", "end_ms", "search", "reranker"}],
      "searches": [{"item", "outcome", "rerankers": [
         {"number", "outcome", "endpoint", "model", "service", "field", "inference_text", "window",
-         "rank_window_size", "scored", "cached", "truncated", "ms", "reason", "frames": [[before, after, apart]],
+         "rank_window_size", "scored", "cached", "truncated", "ms", "reason",
+         "frames": [[before, after, apart]],
          "docs": [{"id", "index", "before", "first_score", "after", "score", "dropped", "text", "characters",
                    "cut_at", "tokens", "cached", "frame",
                    "chunks": [{"start", "end", "score", "cut_at"}]}]}]}]}
