@@ -71,6 +71,7 @@ async function search() {
     } else if (fault instanceof Fault) {
       hideResults();
       notes.show(notes.faultNote(fault));
+      say("The search failed.");
     } else throw fault;
   } finally {
     if (running === own) busy(false);

@@ -51,7 +51,7 @@ async function askToken(wrong) {
 /** wrong: true, what was given is not known; false, nothing was given; null, the visitor asks to sign in. */
 async function askCredentials(wrong) {
   byId("credentials-why").textContent =
-    (wrong ? "Elasticsearch does not know these credentials. " : wrong === false ? "Elasticsearch wants to know who searches. " : "") +
+    (wrong ? "Elasticsearch does not accept these credentials, or no more. " : wrong === false ? "Elasticsearch wants to know who searches. " : "") +
     `Searches run with your own rights. ${PROMISE}`;
   const given = await shown("credentials");
   const [key, bearer, user, password] = [taken("api-key").trim(), taken("bearer").trim(), byId("user").value, taken("password")];
