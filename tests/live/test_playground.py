@@ -185,7 +185,9 @@ def written(index: str, retriever: dict[str, Any], size: int = 10) -> tuple[dict
     return body, "/#" + urlencode({"mode": "body", "index": index, "body": json.dumps(body)})
 
 
-async def test_something_above_a_reranker_gives_the_order(browser: Browser, proxy: RunningProxy, films: str) -> None:
+async def test_something_above_a_reranker_gives_the_order(
+    browser: Browser, proxy: RunningProxy, films: str
+) -> None:
     """Places and scores are the answer's; the plain side asks for no more than what combines takes."""
     reranker = reranking({"standard": {"query": {"match": {"genre": "drama"}}}}, field="plot")["retriever"]
     by_words = {"standard": {"query": {"match": {"genre": "crime"}}}}
