@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -169,9 +170,11 @@ async def test_a_whole_body_and_its_faults(browser: Browser, proxy: RunningProxy
         await expect(notes).to_contain_text("What to do:")
         assert await violations(page) == []
         bare = {"text_similarity_reranker": {"windowsize": 3}}
-        await page.fill("#body", json.dumps(bare))
-        await page.keyboard.press("Control+Enter")
-        await expect(notes).to_contain_text("did you mean [rank_window_size]?")
+        for indent, place in ((None, "[1:31]"), (1, "[3:3]")):
+            await page.fill("#body", json.dumps(bare, indent=indent))
+            await page.keyboard.press("Control+Enter")
+            await expect(notes).to_contain_text("did you mean [rank_window_size]?")
+            await expect(notes).to_contain_text(place)
         await page.fill("#body", json.dumps({**json.loads(written), "size": 1}, indent=1))
         await page.keyboard.press("Control+Enter")
         await expect(page.locator("#results")).to_be_visible()
@@ -285,6 +288,37 @@ async def test_what_is_copied_works(
     assert [hit["_source"]["title"] for hit in hits] == expected[:5]
     exec(compile(texts["Python"], "copied", "exec"), {})
     assert capsys.readouterr().out.split()[1::2] == [hit["_id"] for hit in hits]
+
+
+async def test_no_name_in_a_body_becomes_code(browser: Browser, proxy: RunningProxy) -> None:
+    """A body may come by a link, from someone who would have it copied and run."""
+    body = {"retriever": {}, "x=__import__('os').abort(), y": "'; exit; '"}
+    async with visit(browser, proxy.admin.url) as page:
+        texts = await page.evaluate(
+            """async (body) => {
+              const { FORMS } = await import("/pages/copies.js");
+              const search = { url: "http://localhost:9201", index: "'; exit; '", body, kind: null };
+              return Object.fromEntries(FORMS.map(({ name, text }) => [name, text(search)]));
+            }""",
+            body,
+        )
+    assert compile(texts["Python"], "copied", "exec").co_names == ()
+    assert shlex.split(texts["curl"])[-1] == json.dumps(body, indent=2)
+    assert json.loads(texts["JSON"]) == body
+
+
+async def test_a_page_that_is_left_keeps_no_credentials(browser: Browser, proxy: RunningProxy) -> None:
+    """Browsers keep pages that were left as they were; leaving one is this event to it."""
+    async with visit(browser, proxy.admin.url) as page:
+        await page.click("#sign-in")
+        await page.fill("#api-key", "a-key-that-is-none")
+        await page.locator("#api-key").press("Enter")
+        await expect(page.locator("#visitor")).to_have_text("as an API key")
+        await page.click("#sign-in")
+        await page.fill("#api-key", "half of a k")
+        await page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+        await expect(page.locator("#visitor")).to_have_text("not signed in")
+        await expect(page.locator("#api-key")).to_have_value("")
 
 
 async def test_nothing_found_and_what_cannot_be_searched_for(

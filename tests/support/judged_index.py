@@ -30,6 +30,7 @@ class JudgedIndex:
         answer: Gets the query and the body of each search; None has it answered as usual.
         searches: Queries in the order in which they came, with whether they were reranked.
         before_each: Called before each search is answered.
+        always: The body of every answer, whatever is asked; None for answers as usual.
     """
 
     url: str = ""
@@ -37,8 +38,11 @@ class JudgedIndex:
     searches: list[tuple[str, bool]] = field(default_factory=list)
     documents: int = len(TEXTS)
     before_each: Callable[[int], None] = lambda _: None
+    always: bytes | None = None
 
     async def handle(self, request: web.Request) -> web.Response:
+        if self.always is not None:
+            return web.Response(body=self.always, content_type="application/json")
         if request.path == "/":
             return web.json_response({"version": {"number": "9.5.0"}})
         if request.path.endswith("/_count"):

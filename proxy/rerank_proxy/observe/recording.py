@@ -6,7 +6,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
-HEADER: Final = "x-rerank-record"
+from rerank_proxy.http import handover
+
+HEADER: Final = handover.RECORD
 """Of a request: the key of its recording, which is good for one request. Keys come from the application's
 control socket alone (`POST /recordings`), as does what was recorded (`GET /recordings/KEY`, once). Any other
 value is as good as none.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
+
 from rerank_proxy.relevance.endpoints import path_of
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.searching import RefusedError, Searcher
@@ -43,15 +45,21 @@ async def state_of(searcher: Searcher, index: str, endpoints: Collection[str]) -
         documents = int((await searcher.get(f"/{name}/_count"))["count"])
     except RefusedError as error:
         raise RelevanceError(f"index {index}: {error.status}: {error.reason}") from None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise RelevanceError(f"{searcher.url} does not answer as Elasticsearch does") from None
     if not documents:
         raise RelevanceError(f"index {index}: holds no documents")
     columns = "h=index,uuid,docs.count,docs.deleted&s=index"
     rows = await _shown(searcher, f"/_cat/indices/{name}?format=json&{columns}")
     configured = {each: await _shown(searcher, path_of(each)) for each in endpoints}
-    version = info.get("version", {}).get("number", "unknown") if isinstance(info, dict) else "unknown"
-    return IndexState(documents, str(version), [documents, rows], configured)
+    return IndexState(documents, _version(info), [documents, rows], configured)
+
+
+def _version(info: Any) -> str:
+    try:
+        return str(info["version"]["number"])
+    except (KeyError, TypeError, IndexError):
+        return "unknown"
 
 
 async def missing(searcher: Searcher, index: str, documents: Collection[str]) -> list[str]:
@@ -66,9 +74,29 @@ async def missing(searcher: Searcher, index: str, documents: Collection[str]) ->
             "sort": ["_doc"],
         }
         path = f"/{quote(index, safe=',*-')}/_search?filter_path=hits.hits._id"
-        answer = await searcher.post(path, body)
-        found |= {hit["_id"] for hit in answer.get("hits", {}).get("hits", [])}
+        found |= _ids(await searcher.post(path, body), searcher.url)
     return [name for name in ids if name not in found]
+
+
+def _ids(answer: Any, url: str) -> set[str]:
+    """Return the ids of the hits. With `filter_path` there is nothing but these: no hits, an empty object."""
+    try:
+        hits = msgspec.convert(answer, _Answer).hits.hits
+    except msgspec.ValidationError:
+        raise RelevanceError(f"{url} does not answer a search as Elasticsearch does") from None
+    return {hit.id for hit in hits}
+
+
+class _Hit(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+
+
+class _Hits(msgspec.Struct):
+    hits: list[_Hit] = []
+
+
+class _Answer(msgspec.Struct):
+    hits: _Hits = msgspec.field(default_factory=_Hits)
 
 
 async def _shown(searcher: Searcher, path: str) -> Any:

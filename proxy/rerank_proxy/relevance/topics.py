@@ -64,7 +64,7 @@ def _query(begin: Line, topic: str) -> Query:
 def _sections(topic: str) -> dict[str, str]:
     """Return the text behind each tag, up to the next one. Other tags belong to the text."""
     places = [tag for tag in _TAG.finditer(topic) if tag[2].lower() in _SECTIONS | {*_QUERY}]
-    ends = [tag.start() for tag in places[1:]] + [len(topic)]
+    ends = [*(tag.start() for tag in places), len(topic)][1:]
     found: dict[str, str] = {}
     for tag, end in zip(places, ends, strict=True):
         if not tag[1]:

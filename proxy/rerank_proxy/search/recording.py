@@ -332,7 +332,7 @@ class RecordedReranker:
 
     def _is_cached(self, doc: RankDoc) -> bool | None:
         known = [self._known.get(part) for part in self.parts(doc)]
-        return None if None in known else all(known)
+        return None if None in known else bool(known) and all(known)
 
     def _end(self, ranked: Sequence[RankDoc]) -> None:
         """Let go of all texts that are not kept, and add this to its search."""

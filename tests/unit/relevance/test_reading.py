@@ -117,6 +117,7 @@ def test_forms_of_judgments(tmp_path: Path, content: str, expected: dict[str, di
         (read_queries, "1\ta\n1\tb\n", 2, "the query 1 is there already, with another text"),
         (read_queries, '{"query": 5}\n', 1, "the text of the query must be a text that is not blank"),
         (read_queries, "<top>\n<num> Number: 1\n<title> x\n", 1, "the topic has no </top>"),
+        (read_queries, "<top>\nx\n</top>\n", 1, "the topic has no number"),
         (read_queries, b"1\t\xff\n", 1, "is not UTF-8: save the file in that coding"),
         (read_judgments, "1 0 d 1\n\n1 0 d e f\n", 3, "expected `query iteration document grade`"),
         (read_judgments, "1 0 d 0.5\n", 1, "the grade must be a whole number, such as 0, 1 or 2"),

@@ -41,6 +41,9 @@ function curl({ url, index, body, kind }) {
 }
 
 function python({ url, index, body, kind }) {
+  // A body may be someone else's, by a link: what is more than a name would be run as a part of the program.
+  const unfit = Object.keys(body).find((name) => !/^[a-z_]+$/.test(name));
+  if (unfit !== undefined) return `# Python's client has no argument ${JSON.stringify(unfit)}`;
   const known = Object.keys(body).every((name) => KEYWORDS.has(name));
   const options = known
     ? Object.entries(body).map(([name, value]) => `    ${KEYWORDS.get(name)}=${pythonic(value, 1)},\n`)

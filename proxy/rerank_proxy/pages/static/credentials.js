@@ -62,6 +62,9 @@ export function onChange(listener) {
   listeners.add(listener);
 }
 
+// A browser may keep a page that is left, with all that is in its memory, for whoever goes back to it.
+addEventListener("pagehide", forget);
+
 function tell() {
   for (const listener of listeners) listener();
 }

@@ -2,13 +2,16 @@
 
 import { plainBody, rerankers, withEndpoint, withMarks } from "./bodies.js";
 
+const WRAP = ['{"retriever":', "}"];
 /** The endpoint of searches that name none. */
 const DEFAULT_ENDPOINT = ".rerank-v1-elasticsearch";
 
 /**
  * Return `{path, field, plain, unmarked, sides}` for a state of the form and its search.
  *
- * plain is a text to send, and unmarked the same search for where terms cannot be marked; a side is `{key, title, body, text}`. field is the one that is scored.
+ * plain is a text to send, and unmarked the same search for where terms cannot be marked; a side is
+ * `{key, title, body, text, begins}`, where begins is the place of the text's first character in what was written.
+ * field is the one that is scored.
  */
 export function plan(state, search) {
   const field = rerankers(search)[0]?.field ?? "";
@@ -22,18 +25,26 @@ export function plan(state, search) {
 
 function side(key, endpoint, state, search) {
   const body = withEndpoint(search, endpoint);
-  const asWritten = endpoint === "" && state.mode === "body" && search.retriever !== undefined && isWhole(state.body);
   return {
     key,
     title: endpoint || rerankers(search)[0]?.inference_id || DEFAULT_ENDPOINT,
     body,
-    text: asWritten ? state.body : JSON.stringify(body, null, 2),
+    ...sent(state, body, endpoint),
   };
 }
 
-/** A bare retriever is not yet a search. */
-function isWhole(text) {
-  return JSON.parse(text).retriever !== undefined;
+/**
+ * Return the text to send, and where it begins in what was written, so that lines and columns of faults are those
+ * of who wrote it. A bare retriever is not yet a search: what makes it one stands around it, on its own lines.
+ */
+function sent(state, body, endpoint) {
+  if (state.mode === "query") return { text: JSON.stringify(body, null, 2), begins: { line: 0, column: 0 } };
+  const [opens, closes] = JSON.parse(state.body).retriever === undefined ? WRAP : ["", ""];
+  const own = opens === "" ? body : body.retriever;
+  const written = endpoint === "" ? state.body : JSON.stringify(own, null, 2);
+  const lead = written.slice(0, written.length - written.trimStart().length); // is not sent on
+  const column = lead.length - (lead.lastIndexOf("\n") + 1) - opens.length;
+  return { text: opens + written.trim() + closes, begins: { line: lead.split("\n").length - 1, column } };
 }
 
 /** Names with commas and stars stay as Elasticsearch reads them. */

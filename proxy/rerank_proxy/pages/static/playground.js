@@ -84,7 +84,12 @@ async function run(current, wanted, signal) {
   say("Searching …");
   const found = [];
   const send = async (side) => {
-    const whole = await hitsOf(path, side.text, `The search reranked by ${side.title}`, signal);
+    let whole;
+    try {
+      whole = await hitsOf(path, side.text, `The search reranked by ${side.title}`, signal);
+    } catch (fault) {
+      throw fault instanceof Fault ? fault.in(side.begins) : fault;
+    }
     return { ...side, whole, answer: whole.body, record: whole.record ?? null };
   };
   let first;

@@ -27,8 +27,14 @@ export function start(onChange) {
       dialog.close("given");
     });
   }
+  addEventListener("pagehide", emptied);
   credentials.onChange(showVisitor);
   showVisitor();
+}
+
+/** Leave nothing in a dialog that is open when its page is left. */
+function emptied() {
+  for (const form of document.querySelectorAll("dialog form")) form.reset();
 }
 
 /** Several requests that lack the same thing ask for it once. */

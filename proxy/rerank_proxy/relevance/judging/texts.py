@@ -43,7 +43,7 @@ def texts_of(searcher: Searcher, index: str, fields: Sequence[str]) -> Texts:
         found: dict[str, Document] = {}
         for begin in range(0, len(ids), _BATCH):
             answer = await searcher.search(index, body_of(ids[begin : begin + _BATCH], fields))
-            found |= documents_of(answer.answer["hits"]["hits"], fields)
+            found |= {name: document_of(values, fields) for name, values in answer.fields.items()}
         return found
 
     return fetched
@@ -62,12 +62,9 @@ def body_of(ids: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def documents_of(hits: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> dict[str, Document]:
-    """Return documents by their ids. Where several indices have one of the same id, the first counts."""
-    found: dict[str, Document] = {}
-    for hit in hits:
-        found.setdefault(hit["_id"], [*_fields(hit.get("fields", {}), fields)])
-    return found
+def document_of(values: Mapping[str, Any], fields: Sequence[str]) -> Document:
+    """Return a document by the values of its fields."""
+    return [*_fields(values, fields)]
 
 
 def _fields(values: Mapping[str, Any], fields: Sequence[str]) -> Iterator[FieldText]:

@@ -247,7 +247,7 @@ def _about_times(evaluation: Evaluation) -> Iterator[str]:
         )
     else:
         yield (
-            f"Times are of searches that ran up to {evaluation.plan.concurrency} at once, as this client saw "
+            f"Times are of searches that ran up to {evaluation.concurrency} at once, as this client saw "
             "them: --timed measures them one at a time."
         )
     cached = sum(latency.from_cache for _, latency in latencies)
