@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from rerank_proxy.relevance.endpoints import path_of
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.searching import RefusedError, Searcher
+from rerank_proxy.relevance.searching import RefusedError, Searcher, check_whole
 
 _BATCH: Final = 1000
 
@@ -38,8 +38,8 @@ async def state_of(searcher: Searcher, index: str, endpoints: Collection[str]) -
         RelevanceError: There is no such index, it is empty, or it may not be read.
     """
     name = quote(index, safe=",*-")
+    info = await _shown(searcher, "/")
     try:
-        info = await searcher.get("/")
         documents = int((await searcher.get(f"/{name}/_count"))["count"])
     except RefusedError as error:
         raise RelevanceError(f"index {index}: {error.status}: {error.reason}") from None
@@ -55,20 +55,38 @@ async def state_of(searcher: Searcher, index: str, endpoints: Collection[str]) -
 
 
 async def missing(searcher: Searcher, index: str, documents: Collection[str]) -> list[str]:
-    """Return the ids that no document of an index has, in order."""
+    """Return the ids that no document of an index has, in order.
+
+    Raises:
+        RelevanceError: The index cannot be asked for all of them, or several have a document of one id.
+    """
     ids = sorted(documents)
-    found: set[str] = set()
+    absent: list[str] = []
     for start in range(0, len(ids), _BATCH):
-        body = {
-            "query": {"ids": {"values": ids[start : start + _BATCH]}},
-            "size": _BATCH,
-            "_source": False,
-            "sort": ["_doc"],
-        }
-        path = f"/{quote(index, safe=',*-')}/_search?filter_path=hits.hits._id"
-        answer = await searcher.post(path, body)
-        found |= {hit["_id"] for hit in answer.get("hits", {}).get("hits", [])}
-    return [name for name in ids if name not in found]
+        wanted = ids[start : start + _BATCH]
+        found = await _found(searcher, index, wanted)
+        absent += [name for name in wanted if name not in found]
+    return absent
+
+
+async def _found(searcher: Searcher, index: str, ids: Sequence[str]) -> dict[str, str]:
+    """Return in which index each of some documents is."""
+    # One hit more than there are ids: so there are always two of one id to see if any is in two indices.
+    body = {"query": {"ids": {"values": ids}}, "size": len(ids) + 1, "_source": False, "sort": ["_doc"]}
+    shown = "hits.hits._id,hits.hits._index,timed_out,_shards,_clusters"
+    try:
+        answer = await searcher.post(f"/{quote(index, safe=',*-')}/_search?filter_path={shown}", body)
+        check_whole(answer)
+    except RefusedError as error:
+        raise RelevanceError(f"index {index}: {error.status}: {error.reason}") from None
+    found: dict[str, str] = {}
+    for hit in answer.get("hits", {}).get("hits", []):
+        if (other := found.setdefault(hit["_id"], hit["_index"])) != hit["_index"]:
+            raise RelevanceError(
+                f"index {index}: document {hit['_id']} is in {other} and in {hit['_index']}, and judgments "
+                "do not say which is meant: evaluate each index by itself"
+            )
+    return found
 
 
 async def _shown(searcher: Searcher, path: str) -> Any:

@@ -22,6 +22,8 @@ from rerank_proxy.relevance.x_rerank import Reranking, rerankings
 
 BUSY: Final = frozenset({429, 503})
 """Statuses after which a search is sent again."""
+_ABSENT: Final = ("skipped", "partial", "failed")
+"""States of remote clusters whose hits are missing."""
 _LONGEST_WAIT_S: Final = 60.0
 _MAX_ANSWER: Final = 64 << 20
 
@@ -208,7 +210,12 @@ class Searcher:
             raise UnreachableError(f"{self.url} cannot be reached: {words}; name it with --url") from None
 
 
-def _hits(answer: Any) -> list[Hit]:
+def check_whole(answer: Any) -> None:
+    """Check that an answer has all hits that the server could have found.
+
+    Raises:
+        RefusedError: Some are missing, or it is not the answer to a search.
+    """
     try:
         shards = answer.get("_shards", {})
         if shards.get("failed"):
@@ -216,11 +223,26 @@ def _hits(answer: Any) -> list[Hit]:
             raise RefusedError(
                 200, f"{shards['failed']} shards failed: {reason_of(json.dumps({'error': reason}))}"
             )
+        if absent := sum(answer.get("_clusters", {}).get(state, 0) for state in _ABSENT):
+            raise RefusedError(200, f"{absent} remote clusters have not answered, or not with all hits")
         if answer.get("timed_out"):
             raise RefusedError(200, "the search timed out, and its hits are only some")
+        if answer.get("terminated_early"):
+            raise RefusedError(200, "the search ended early (terminate_after), and its hits are only some")
+    except (AttributeError, KeyError, TypeError, IndexError, RecursionError):
+        raise _not_of_a_search() from None
+
+
+def _not_of_a_search() -> RefusedError:
+    return RefusedError(200, "the answer is not that of a search")
+
+
+def _hits(answer: Any) -> list[Hit]:
+    check_whole(answer)
+    try:
         found = [_hit(hit["_id"], float(hit["_score"] or 0.0)) for hit in answer["hits"]["hits"]]
     except (AttributeError, KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError):
-        raise RefusedError(200, "the answer is not that of a search") from None
+        raise _not_of_a_search() from None
     if len({hit.id for hit in found}) < len(found):
         raise RefusedError(
             200, "two hits have the same id, of several indices: evaluate each index by itself"
