@@ -35,9 +35,9 @@ def index_option(group: str = OTHERS) -> Option:
 
 
 def _index(_: click.Context, option: click.Parameter, name: str) -> str:
-    """Refuse what would search all indices in place of one: in an address it is no name."""
+    """Refuse what would search all indices in place of one, since an address drops it."""
     if name.strip(" .,") == "":
-        raise click.BadParameter(f"{name!r} is not the name of an index", param=option)
+        raise click.BadParameter(f"{name!r} cannot be the name of an index", param=option)
     return name
 
 

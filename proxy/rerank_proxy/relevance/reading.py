@@ -103,7 +103,7 @@ def _identified(
 
 
 def _free(taken: Container[str], number: int) -> str:
-    """Return the first number that is no id, from one on."""
+    """Return the first number, from one on, that no query has as its id."""
     return next(str(each) for each in count(number) if str(each) not in taken)
 
 

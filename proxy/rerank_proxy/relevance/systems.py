@@ -68,7 +68,7 @@ class System:
 
     @property
     def size(self) -> int | None:
-        """The number of hits that its own body asks for; None if it leaves that to whoever asks."""
+        """The number of hits that its own body asks for; None if it does not say."""
         size = self.template.body.get("size")
         return size if isinstance(size, int) else None
 

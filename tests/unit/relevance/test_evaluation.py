@@ -59,7 +59,11 @@ class Laboratory:
         values = {
             "systems": systems_of(Wanted(["bm25:plot"], ["e"], "plot", windows)),
             "baseline": "bm25",
-            "concurrency": 1, "timed": 0, "cold": False, "fresh": False, "seed": 1,
+            "concurrency": 1,
+            "timed": 0,
+            "cold": False,
+            "fresh": False,
+            "seed": 1,
             **changes,
         }
         plan = Plan(index="films", measures=["nDCG@10"], directory=self.directory / "out", **values)

@@ -176,7 +176,7 @@ def test_a_measure_without_a_cutoff_is_of_long_lists(measure: str) -> None:
 @pytest.mark.parametrize("tag", ["{{{query}}}", "{{#toJson}}query{{/toJson}}", "{{^size}}"])
 def test_what_a_search_template_may_hold_besides_is_refused(tag: str) -> None:
     """It would stay in the text of the query."""
-    with pytest.raises(RelevanceError, match="is not known: write .*, without any other marks"):
+    with pytest.raises(RelevanceError, match="without any other marks"):
         template_of("mine", {"query": {"match": {"plot": f"{{{{query}}}} {tag}"}}})
 
 
