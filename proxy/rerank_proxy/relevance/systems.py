@@ -66,12 +66,6 @@ class System:
                 most = min(depth, given) if isinstance(given, int) else depth
         return {"size": most, "_source": False, **body}
 
-    @property
-    def size(self) -> int | None:
-        """The number of hits that its own body asks for; None if it does not say."""
-        size = self.template.body.get("size")
-        return size if isinstance(size, int) else None
-
     def endpoints(self) -> list[str]:
         """Return the endpoints that its rerankers ask."""
         named = (each.get("inference_id", DEFAULT_ENDPOINT) for each in rerankers_in(self.template.body))

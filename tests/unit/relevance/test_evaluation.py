@@ -207,7 +207,10 @@ async def test_a_body_that_asks_for_fewer_hits_than_are_measured_is_told(
     body = {"retriever": {"standard": {"query": {"match": {"plot": "{{query}}"}}}}, "size": 5}
     file.write_text(json.dumps(body))
     evaluation = await laboratory.run(systems=systems_of(Wanted([str(file)])), baseline="five")
-    assert "five asks for 5 hits" in " ".join(notes_of(evaluation))
+    assert (
+        "look at up to 10 hits, and some systems answer with fewer, by their size or window: five (5)."
+        in " ".join(notes_of(evaluation))
+    )
 
 
 async def test_a_busy_server_is_waited_for(laboratory: Laboratory) -> None:

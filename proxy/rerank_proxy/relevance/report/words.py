@@ -13,6 +13,8 @@ _EACH: Final = 3
 """Up to so many systems that cannot be told from the baseline have a sentence each."""
 _FEW: Final = 50
 """Queries below which an evaluation is said to have few."""
+_SHORT: Final = 5
+"""Systems with few hits that are named."""
 _HOLES: Final = 0.8
 """The share of the first hits that are judged below which a report says so."""
 
@@ -216,12 +218,14 @@ def _about_failures(evaluation: Evaluation) -> Iterator[str]:
 
 def _about_sizes(evaluation: Evaluation) -> Iterator[str]:
     depth = evaluation.plan.depth
-    for each in evaluation.plan.systems:
-        if each.size is not None and each.size < depth:
-            yield (
-                f'{each.name} asks for {each.size} hits ("size"), and the measures look at up to {depth}: '
-                "those further down count as not found."
-            )
+    sizes = {each.name: each.body("", depth)["size"] for each in evaluation.plan.systems}
+    short = [f"{name} ({size})" for name, size in sizes.items() if isinstance(size, int) and size < depth]
+    if short:
+        yield (
+            f"Measures look at up to {depth} hits, and some systems answer with fewer, by their size or "
+            f"window: {', '.join(short[:_SHORT])}{' …' if len(short) > _SHORT else ''}. What is further down "
+            "counts as not found."
+        )
 
 
 def _about_judgments(evaluation: Evaluation) -> Iterator[str]:
