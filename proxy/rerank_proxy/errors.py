@@ -190,9 +190,13 @@ def reason_of(text: str) -> str:
 
 
 def _cause_in(error: Any) -> Any:
-    """Return what caused an error. A retriever that fails only suppresses the errors of its children."""
+    """Return what caused an error. A retriever that fails only suppresses the errors of its children, and a
+    search whose shards all fail lists what they say.
+    """
     if not isinstance(error, dict):
         return None
+    if error.get("caused_by") is None and isinstance(shards := error.get("failed_shards"), list) and shards:
+        return shards[0].get("reason") if isinstance(shards[0], dict) else None
     if error.get("caused_by") is None and isinstance(suppressed := error.get("suppressed"), list):
         return next((each for each in suppressed if isinstance(each, dict) and "reason" in each), None)
     cause = error.get("caused_by")

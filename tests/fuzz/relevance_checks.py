@@ -16,7 +16,7 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.online.clicks import read_clicks
 from rerank_proxy.online.memory import Clicked, ClickMemory, Compared, Shown
 from rerank_proxy.pages import allowed
-from rerank_proxy.relevance import reading
+from rerank_proxy.relevance import reading, writing
 from rerank_proxy.relevance.endpoints import look_up, scores_of
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.index_state import missing, state_of
@@ -119,7 +119,7 @@ def check_judged_files(data: bytes) -> None:
         assert json.dumps(query)[1:-1] in json.dumps(found.fill(query), allow_nan=False)
     elif read is reading.read_judgments:
         again = path.with_suffix(".jsonl")
-        reading.write_judgments(again, found)
+        writing.write_judgments(again, found)
         assert reading.read_judgments(again) == found
 
 

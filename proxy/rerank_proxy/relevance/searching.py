@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -24,6 +24,7 @@ from rerank_proxy.relevance.x_rerank import Reranking, rerankings
 
 BUSY: Final = frozenset({429, 503})
 """Statuses after which a search is sent again."""
+_T = TypeVar("_T")
 _LONGEST_WAIT_S: Final = 60.0
 _MAX_ANSWER: Final = 64 << 20
 
@@ -231,21 +232,38 @@ def _printed(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body).encode()
 
 
+def check_whole(answer: Any) -> None:
+    """Check that an answer has all hits that the server could have found.
+
+    Raises:
+        RefusedError: Some are missing, or it is not the answer to a search.
+    """
+    read = _as(_Completeness, answer)
+    if read.shards.failed:
+        raise RefusedError(200, f"{read.shards.failed} shards failed: {read.shards.reason}")
+    if absent := read.clusters.skipped + read.clusters.partial + read.clusters.failed:
+        raise RefusedError(200, f"{absent} remote clusters have not answered, or not with all hits")
+    if read.timed_out:
+        raise RefusedError(200, "the search timed out, and its hits are only some")
+    if read.terminated_early:
+        raise RefusedError(200, "the search ended early (terminate_after), and its hits are only some")
+
+
+def _as(kind: type[_T], answer: Any) -> _T:
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError:
+        raise RefusedError(200, "the answer is not that of a search") from None
+
+
 def _hits(answer: Any) -> Sequence["_Hit"]:
     """Return the hits of a search that has found all that there is.
 
     Raises:
         RefusedError: It has not, or this is not the answer to a search.
     """
-    try:
-        read = msgspec.convert(answer, _Answer)
-    except msgspec.ValidationError:
-        raise RefusedError(200, "the answer is not that of a search") from None
-    if read.shards.failed:
-        raise RefusedError(200, f"{read.shards.failed} shards failed: {read.shards.reason}")
-    if read.timed_out:
-        raise RefusedError(200, "the search timed out, and its hits are only some")
-    found = read.hits.hits
+    check_whole(answer)
+    found = _as(_Answer, answer).hits.hits
     if len({hit.id for hit in found}) < len(found):
         raise RefusedError(
             200, "two hits have the same id, of several indices: evaluate each index by itself"
@@ -279,8 +297,21 @@ class _Hits(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     hits: _Hits
+
+
+class _Clusters(msgspec.Struct):
+    """Remote clusters whose hits are missing."""
+
+    skipped: int = 0
+    partial: int = 0
+    failed: int = 0
+
+
+class _Completeness(msgspec.Struct):
     shards: _Shards = msgspec.field(name="_shards", default_factory=_Shards)
+    clusters: _Clusters = msgspec.field(name="_clusters", default_factory=_Clusters)
     timed_out: bool = False
+    terminated_early: bool | None = None
 
 
 def _wait_s(attempts: int, asked_s: float | None) -> float:

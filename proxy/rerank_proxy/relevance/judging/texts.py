@@ -51,13 +51,13 @@ def texts_of(searcher: Searcher, index: str, fields: Sequence[str]) -> Texts:
 
 def body_of(ids: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
     """Return a search for documents by their ids, with their fields as the index understands them: subfields,
-    runtime fields and aliases too.
+    runtime fields and aliases too. An object has no value of its own, so its members are asked for as well.
     """
     return {
         "query": {"ids": {"values": [*ids]}},
         "size": len(ids),
         "_source": False,
-        "fields": [*fields],
+        "fields": [*fields, *(f"{name}.*" for name in fields)],
         "track_total_hits": False,
     }
 
@@ -75,9 +75,19 @@ def _fields(values: Mapping[str, Any], fields: Sequence[str]) -> Iterator[FieldT
 
 
 def _names(values: Mapping[str, Any], fields: Sequence[str]) -> list[str]:
-    """Return the names that there are: those that were chosen, and then those that a pattern has found."""
+    """Return the names that there are: those that were chosen, and then those that a pattern has found. Of
+    these, a field within one that is there too has the same text, indexed in another way.
+    """
     chosen = [name for name in fields if name in values]
-    return chosen + sorted(values.keys() - {*chosen})
+    found = sorted(values.keys() - {*chosen})
+    return chosen + [name for name in found if not any(outer in values for outer in _around(name))]
+
+
+def _around(name: str) -> Iterator[str]:
+    """Yield the names of what a field is within."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.endpoint_judge import PROMPT, prompt_of
-from rerank_proxy.relevance.judging.texts import MAX_CHARACTERS, document_of, joined
+from rerank_proxy.relevance.judging.texts import MAX_CHARACTERS, body_of, document_of, joined
 from rerank_proxy.relevance.judging.workspace import SCALE
 from rerank_proxy.relevance.templates import filled
 
@@ -35,6 +35,19 @@ def test_fields_stand_in_the_order_in_which_they_were_chosen() -> None:
         ("plot", "p"),
         ("genre.raw", "g"),
     ]
+
+
+def test_an_object_is_shown_by_its_members_and_no_text_twice() -> None:
+    """Its name gives no value. A field within another one is the same text, for other searches."""
+    fields = {
+        "meta.tags": ["x", "y"],
+        "meta.title": ["t"],
+        "meta.title.raw": ["t"],
+        "plot.raw": ["p"],
+        "plot": ["p"],
+    }
+    assert shown(fields, "plot", "meta") == [("plot", "p"), ("meta.tags", "x\ny"), ("meta.title", "t")]
+    assert body_of(["1"], ["plot", "meta"])["fields"] == ["plot", "meta", "plot.*", "meta.*"]
 
 
 def test_a_long_text_is_shortened_and_its_length_is_said() -> None:
