@@ -18,6 +18,19 @@ Span = tuple[int, int]
 """The first character of a chunk in its text, and the one behind its last."""
 
 
+class Around(NamedTuple):
+    """What a model reads around a text, as its tokens say it: prompts, special tokens, the query.
+
+    Attributes:
+        before, after: What is read in one with the text.
+        apart: What is read of the query, where that is read by itself.
+    """
+
+    before: str
+    after: str
+    apart: str | None = None
+
+
 class Seen(NamedTuple):
     """What a model reads of one text. Unknown things are None.
 
@@ -25,10 +38,12 @@ class Seen(NamedTuple):
         tokens: Those that it reads for the text, with all that it reads beside it: special tokens, and the
             query where it reads both together.
         cut_at: The character from which on it reads nothing; None if it reads all.
+        around: Of a text that is divided, that of its beginning.
     """
 
     tokens: int | None = None
     cut_at: int | None = None
+    around: Around | None = None
 
 
 Read = Callable[[Sequence[str]], Awaitable[Sequence[Seen]]]

@@ -120,7 +120,8 @@ def material_of(
     else:
         assert judgments is not None
         sources = list(dict.fromkeys(str(each) for each in (queries or judgments, judgments)))
-        pair = paired(read_queries(queries or judgments), read_judgments(judgments))
+        asked = read_queries(queries or judgments)
+        pair = paired(asked, read_judgments(judgments, asked))
     if not pair.queries:
         raise RelevanceError(
             f"no query of {sources[0]} has a document graded above 0 in {sources[-1]}: {len(pair.unjudged)} "

@@ -35,6 +35,7 @@ async def test_shells_and_their_files_take_no_token(tmp_path: Path, token: str |
             assert "*" not in policy
             assert answer.field("x-content-type-options") == "nosniff"
             assert answer.field("referrer-policy") == "no-referrer"
+            assert answer.field("cross-origin-opener-policy") == "same-origin"
         for path in ("/status.json", "/metrics"):
             assert (await pages.get(path, Accept=BROWSER)).status == (401 if token else 200)
         assert (await pages.get("/nothing", Accept=BROWSER)).status == (401 if token else 404)

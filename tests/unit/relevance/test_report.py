@@ -109,6 +109,14 @@ def test_queries_are_text_whatever_they_hold(made: Evaluation, shown: Page) -> N
     assert {*rows} == {*heads} == {3}
 
 
+def test_markdown_gives_a_terminal_no_orders() -> None:
+    """A report is read with `cat`, too; a query or a server's reason may hold any character."""
+    made = evaluation(text="\x1b]0;title\x07 \u202e \u2028")
+    text = markdown_of(made, document_of(made))
+    assert "title" in text
+    assert text.replace("\n", "").isprintable()
+
+
 def test_it_says_what_was_run_and_what_failed(shown: Page) -> None:
     words = " ".join(shown.words.split())
     for said in (

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -123,6 +124,22 @@ async def test_what_is_scored_in_the_shadow_ends_with_the_proxy() -> None:
     assert (answer.search_id is not None, len(searching.online.memory)) == (True, 1)
     await searching.online.trials.close()
     assert (len(searching.online.memory), searching.online.counted.shadows) == (0, {"failed": 1})
+
+
+async def test_a_document_that_is_too_deep_to_be_read_is_not_scored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who may index one can have it found: it is no defect of the proxy's, and no traceback is logged."""
+    searching, whole = Searching(shadow_share=1.0), found(*HITS)
+    deep = b'"deep":%b,"_id"' % (b"[" * 2000 + b"]" * 2000)
+    searching.upstream = ScriptedUpstream(
+        lambda *_: replace(whole, body=whole.body.replace(b'"_id"', deep, 1))
+    )
+    answer = await searching.run(reranking())
+    assert answer.outcome.word == "shadow"
+    await until_true(lambda: searching.online.counted.shadows["failed"] == 1)
+    assert len(searching.online.memory) == 0
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 async def test_other_settings_hold_from_now_on() -> None:

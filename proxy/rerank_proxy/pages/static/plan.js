@@ -1,25 +1,27 @@
 // What is sent for a search: the plain one, and one for each side that reranks. Pure.
 
-import { plainBody, rerankers, withEndpoint } from "./bodies.js";
+import { plainBody, rerankers, withEndpoint, withMarks } from "./bodies.js";
 
 const WRAP = ['{"retriever":', "}"];
 /** The endpoint of searches that name none. */
 const DEFAULT_ENDPOINT = ".rerank-v1-elasticsearch";
 
 /**
- * Return `{path, field, plain, sides}` for a state of the form and its search.
+ * Return `{path, field, plain, unmarked, sides}` for a state of the form and its search.
  *
- * plain is a text to send; a side is `{key, title, body, text, begins, asWritten}`, where begins is the place of the
- * text's first character in what was written, and asWritten is `{text, begins}` without the side's endpoint, where
- * that is another text. field is the one that is scored.
+ * plain is a text to send, and unmarked the same search for where terms cannot be marked; a side is
+ * `{key, title, body, text, begins, asWritten}`, where begins is the place of the text's first character in what was
+ * written, and asWritten is `{text, begins}` without the side's endpoint, where that is another text. field is the one
+ * that is scored.
  */
 export function plan(state, search) {
   const field = rerankers(search)[0]?.field ?? "";
   const searched = state.mode === "query" ? state.fields.split(",").map((each) => each.trim()) : [];
-  const fields = [...new Set([field, ...searched])].filter(Boolean);
+  const fields = [...new Set([...rerankers(search).map((spec) => spec.field), ...searched])].filter(Boolean);
+  const plain = plainBody(search);
   const sides = [["a", state.a], ...(state.b === "" ? [] : [["b", state.b]])].map(([key, endpoint]) => side(key, endpoint, state, search));
   if (sides.length === 2 && sides[0].title === sides[1].title) sides[1].title += " (again)";
-  return { path: pathOf(state.index), field, plain: JSON.stringify(plainBody(search, fields)), sides };
+  return { path: pathOf(state.index), field, plain: JSON.stringify(withMarks(plain, fields)), unmarked: JSON.stringify(plain), sides };
 }
 
 function side(key, endpoint, state, search) {

@@ -7,7 +7,6 @@ import { byId } from "./dom.js";
 import * as editor from "./editor.js";
 import { Fault } from "./faults.js";
 import * as form from "./form.js";
-import { matchedWords } from "./marks.js";
 import { movesTable } from "./moves_table.js";
 import { start as startHistory } from "./history_panel.js";
 import * as notes from "./notes.js";
@@ -19,6 +18,7 @@ import { start as startSignIn } from "./sign_in.js";
 import * as state from "./state.js";
 import { waterfall } from "./waterfall.js";
 
+const PLAIN = "The plain search";
 let running = null;
 /** Ends when the lists of the form are there: a search that is begun before waits for them. */
 let filled = Promise.resolve();
@@ -75,6 +75,7 @@ async function search() {
     } else if (fault instanceof Fault) {
       hideResults();
       notes.show(notes.faultNote(fault));
+      say("The search failed.");
     } else throw fault;
   } finally {
     if (running === own) busy(false);
@@ -83,28 +84,29 @@ async function search() {
 
 /** Send the searches one after the other, so that none waits for another's model and times can be compared. */
 async function run(current, wanted, signal) {
-  const { path, field, plain, sides } = plan(current, wanted);
+  const { path, field, plain, unmarked, sides } = plan(current, wanted);
   say("Searching …");
   const found = [];
   let first;
   try {
-    progress.began("The plain search");
-    first = await hitsOf(path, plain, "The plain search", signal);
+    first = await hitsOf(path, plain, PLAIN, signal);
   } catch (fault) {
-    if (fault.status === 400) await send(path, sides[0], signal);
-    throw fault;
+    if (fault.status !== 400) throw fault;
+    // What is wrong is told best of the search as it was written. Where nothing is, it is what was added to it that this
+    // Elasticsearch, or these fields, cannot do.
+    found.push(await send(path, sides[0], signal));
+    first = await hitsOf(path, unmarked, PLAIN, signal);
   }
-  for (const side of sides) found.push(await send(path, side, signal));
+  for (const side of sides.slice(found.length)) found.push(await send(path, side, signal));
   show(current, field, first, found);
 }
 
 /** Search as one side does. What is wrong is told best of the body as it was written, by its lines and columns. */
 async function send(path, side, signal) {
   const where = `The search reranked by ${side.title}`;
-  progress.began(where);
   try {
     const whole = await placed(path, side, where, signal);
-    return { ...side, whole, answer: whole.body, record: whole.record ?? null, from: side.body.from ?? 0 };
+    return { ...side, whole, answer: whole.body, record: whole.record ?? null };
   } catch (fault) {
     if (fault.status === 400 && side.asWritten !== null) await placed(path, side.asWritten, where, signal);
     throw fault;
@@ -122,21 +124,21 @@ async function placed(path, { text, begins }, where, signal) {
 
 /** Search. What stands between the proxy and Elasticsearch may answer with a page of its own, and status 200. */
 async function hitsOf(path, body, where, signal) {
+  progress.began(where);
   const answer = await ask("POST", path, body, { where, signal });
   if (Array.isArray(answer.body?.hits?.hits)) return answer;
   throw new Fault({ status: answer.status, reason: "The answer is not that of a search.", where });
 }
 
 function show(current, field, plain, sides) {
-  const words = matchedWords(plain.body);
-  const columns = compare(plain.body, sides, sides[0].body.size ?? 10);
+  const columns = compare(plain.body, sides);
   columns[0].answer = plain;
   notes.show(...skipped(sides), ...nothing(current, columns));
   const any = columns.some(({ entries }) => entries.length > 0);
   byId("results").hidden = !any;
   if (any) {
     byId("results-title").textContent = current.mode === "body" ? "Plain and reranked" : `Plain and reranked: “${current.query}”`;
-    showResults(columns, { field, words });
+    showResults(columns, field);
     byId("table").replaceChildren(movesTable(columns));
   }
   byId("waterfall").replaceChildren(
