@@ -233,11 +233,27 @@ async def test_something_above_a_reranker_gives_the_order(
         assert set(places[3:]) <= {"✕"}
         found = await titles(page, "a")
         assert set(found) == set(await titles(page, "plain"))
-        assert await page.locator("[data-side=a] dt", has_text="Model score").count() == 0
+        assert await page.locator("[data-side=a] dt", has_text="Model’s score").count() == 0
+        await expect(page.locator("#legend")).to_contain_text("final score")
         assert await page.locator("[data-side=a] .see").count() > 0
     with Elasticsearch(proxy.server.url) as client:
         hits = client.search(index=films, body=body)["hits"]["hits"]
     assert found[:3] == [hit["_source"]["title"] for hit in hits]
+
+
+async def test_each_of_several_rerankers_says_what_it_saw(
+    browser: Browser, proxy: RunningProxy, films: str
+) -> None:
+    inner = reranking({"standard": {"query": {"match": {"genre": "drama"}}}}, field="plot")["retriever"]
+    _, address = written(films, reranking(inner, field="plot")["retriever"])
+    async with visit(browser, proxy.admin.url, address) as page:
+        await searched(page)
+        rows = page.locator("[data-side=a] .facts")
+        await expect(rows).to_contain_text(["applied", f"Reranker 1 ({ENDPOINT}, plot)", "Reranker 2"])
+        see = page.locator("[data-side=a] .hit").first.locator(".see")
+        await expect(see).to_contain_text(["What reranker 1 saw", "What reranker 2 saw"])
+        await see.last.click()
+        await expect(page.locator(".seen-text")).to_contain_text("Reranker 2: ")
 
 
 async def test_marked_words_are_those_of_the_highlighter(

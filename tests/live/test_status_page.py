@@ -163,6 +163,7 @@ def guarded(
     token.write_text(TOKEN)
     with RunningProxy(secured.url, options=["--admin-token-file", str(token)]) as running:
         secured.server.call("PUT", "/guarded", {"mappings": {"properties": {"text": {"type": "text"}}}})
+        running.wait_ready()  # before it, endpoints cannot be listed
         yield running
 
 
