@@ -125,7 +125,8 @@ async def test_what_needs_someone_is_at_the_top_of_many(browser: Browser, proxy:
     ]
     status["upstream"] = [
         {"node": "es:9200", "up": False, "requests": 0, "failures": 4, "times_left_out": 1,
-         "reason": "connection refused", "tried_in_s": 3.9}
+         "reason": "connection refused", "tried_in_s": 3.9},
+        {"node": "other:9200", "up": True, "requests": 0, "failures": 0, "times_left_out": 0, "tried": False},
     ]  # fmt: skip
     async with visit(browser, proxy.admin.url, "about:blank") as page:
         await page.route("**/status.json", lambda route: route.fulfill(json=status))
@@ -138,6 +139,7 @@ async def test_what_needs_someone_is_at_the_top_of_many(browser: Browser, proxy:
         await expect(page.locator("section[aria-label=Elasticsearch]")).to_contain_text(
             "connection refused; tried again in 4 s; 4 attempts to connect failed; left out 1 time"
         )
+        await expect(page.locator("section[aria-label=Elasticsearch]")).to_contain_text("not tried yet")
         await page.get_by_role("button", name="Show all 202").click()
         await expect(rows).to_have_count(202)
         assert await violations(page) == []

@@ -103,9 +103,9 @@ function engine(figures) {
 function nodes(all) {
   return table(
     ["Node", "State"],
-    all.map(({ node, up, ...more }) => [
+    all.map(({ node, up, tried = true, ...more }) => [
       node,
-      [up === null || up === undefined ? chip("not known yet") : up ? chip("up", "good") : chip("down", "fault"), details(more)],
+      [tried ? (up ? chip("up", "good") : chip("down", "fault")) : chip("not tried yet"), details(more)],
     ]),
   );
 }
