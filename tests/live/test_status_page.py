@@ -145,6 +145,26 @@ async def test_what_needs_someone_is_at_the_top_of_many(browser: Browser, proxy:
         assert await violations(page) == []
 
 
+async def test_what_is_not_ready_says_what_to_do(browser: Browser, proxy: RunningProxy) -> None:
+    """Unless nothing helps: a proxy that stops will not be ready again."""
+    status = json.loads(proxy.admin.call("GET", "/status.json").body) | {
+        "ready": False,
+        "reason": "of a test",
+    }
+    shown = status | {"models": [{**status["models"][0], "state": "failed"}]}
+    async with visit(browser, proxy.admin.url, "about:blank") as page:
+        await page.route("**/status.json", lambda route: route.fulfill(json=shown))
+        await page.goto("/status")
+        await expect(page.locator(".to-do")).to_contain_text("Correct what the reason names")
+        shown = status | {"models": [], "engine": {}}
+        await page.reload()
+        await expect(page.locator(".to-do")).to_contain_text("the log says how the reranking process ended")
+        shown = status
+        await page.reload()
+        await expect(page.locator("#state")).to_contain_text("of a test")
+        await expect(page.locator(".to-do")).to_have_count(0)
+
+
 async def hide(page: Page, hidden: bool) -> None:
     """Have the page believe that no one sees it, or that someone does again."""
     await page.evaluate(

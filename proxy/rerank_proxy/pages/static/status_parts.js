@@ -17,7 +17,9 @@ const FIGURES = {
 };
 
 /** Return the line that says whether the proxy is ready. now: in milliseconds since 1970. */
-export function stateLine({ ready, reason, version, started_at: started }, now) {
+export function stateLine(status, now) {
+  const { ready, reason, version, started_at: started } = status;
+  const toDo = ready ? null : whatToDo(status);
   const began = Date.parse(started);
   const since = Number.isFinite(began) ? `, started ${duration((now - began) / 1000)} ago` : "";
   return element(
@@ -26,7 +28,18 @@ export function stateLine({ ready, reason, version, started_at: started }, now) 
     element("h2", {}, ready ? "✓ Ready" : "✕ Not ready"),
     element("p", {}, ready ? "Searches are reranked." : (reason ?? "")),
     element("p", { class: "since" }, `Version ${version ?? "unknown"}${since}`),
+    toDo !== null && element("p", { class: "to-do" }, element("strong", {}, "What to do: "), toDo),
   );
+}
+
+/** Say what helps a proxy that is not ready; null where nothing does, as while it stops. */
+function whatToDo({ models = [], engine: figures = {} }) {
+  const some = (state) => models.some((model) => model.state === state);
+  if (some("failed")) return "Correct what the reason names: the source of the model, its files, or the memory. It is tried again by itself, and sooner if the proxy is started again.";
+  if (some("loading")) return "Wait: a model is read in seconds, and downloaded in minutes. The log shows the progress.";
+  if (figures.missing_workers > 0) return "Give the proxy more memory, or fewer workers: the log says how they ended. They are started again by themselves.";
+  if (Object.keys(figures).length > 0) return null;
+  return "Wait a minute. If this stays, the log says how the reranking process ended, and when it is started again.";
 }
 
 /** Return the cards of the page. whole: the names of long lists of which all is shown, not only some. */
