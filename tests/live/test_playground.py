@@ -233,7 +233,7 @@ async def test_something_above_a_reranker_gives_the_order(
         assert set(places[3:]) <= {"✕"}
         found = await titles(page, "a")
         assert set(found) == set(await titles(page, "plain"))
-        assert await page.locator("[data-side=a] dt", has_text="Model’s score").count() == 0
+        assert await page.locator("[data-side=a] dt", has_text="model").count() == 0
         await expect(page.locator("#legend")).to_contain_text("final score")
         assert await page.locator("[data-side=a] .see").count() > 0
     with Elasticsearch(proxy.server.url) as client:
@@ -254,6 +254,22 @@ async def test_each_of_several_rerankers_says_what_it_saw(
         await expect(see).to_contain_text(["What reranker 1 saw", "What reranker 2 saw"])
         await see.last.click()
         await expect(page.locator(".seen-text")).to_contain_text("Reranker 2: ")
+
+
+async def test_integers_are_sent_and_copied_as_they_are_written(
+    browser: Browser, proxy: RunningProxy, make_index: MakeIndex
+) -> None:
+    """Also those that JavaScript's numbers do not hold, in what is changed of a body."""
+    exact = 2**53 + 1
+    docs = [{"plot": "a shark", "title": str(number), "number": number} for number in (exact, exact - 1)]
+    index = make_index(docs)
+    retriever = reranking({"standard": {"query": {"term": {"number": exact}}}}, field="plot")["retriever"]
+    _, address = written(index, retriever)
+    async with visit(browser, proxy.admin.url, f"{address}&a={ENDPOINT}") as page:
+        await searched(page)
+        for side in ("plain", "a"):
+            assert await titles(page, side) == [str(exact)]
+        await expect(page.locator("#copied")).to_contain_text(str(exact))
 
 
 async def test_marked_words_are_those_of_the_highlighter(
