@@ -11,13 +11,13 @@ from rerank_proxy.cli.judging import failing
 from rerank_proxy.cli.options import die
 from rerank_proxy.cli.output import print_json, print_line, print_table
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.formats.writing import write_judgments
 from rerank_proxy.relevance.judging import provenance
 from rerank_proxy.relevance.judging.acts import Act, grades_of
 from rerank_proxy.relevance.judging.desk import agreements
 from rerank_proxy.relevance.judging.settling import Rule, Settled, settle
 from rerank_proxy.relevance.judging.workspace import Machine, Workspace, machine_name, person_grades
 from rerank_proxy.relevance.judgments import Query
-from rerank_proxy.relevance.writing import write_judgments
 
 _ENDPOINT: Final = "endpoint:"
 """Stands before the name of a judge that is an endpoint."""

@@ -18,9 +18,11 @@ from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.relevance.endpoints import look_up
+from rerank_proxy.relevance.client.endpoints import look_up
+from rerank_proxy.relevance.client.searching import Searcher
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.files import read_text
+from rerank_proxy.relevance.formats.reading import read_queries
 from rerank_proxy.relevance.judging.acts import now
 from rerank_proxy.relevance.judging.desk import Desk
 from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, prompt_of
@@ -37,8 +39,6 @@ from rerank_proxy.relevance.judging.workspace import (
     machine_name,
 )
 from rerank_proxy.relevance.judgments import Query
-from rerank_proxy.relevance.reading import read_queries
-from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.systems import System, Wanted, systems_of
 
 _MAX_PROMPT: Final = 1 << 20

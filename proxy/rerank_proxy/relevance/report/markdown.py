@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rerank_proxy.observe.log_lines import flattened
-from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.relevance.evaluation.running import Evaluation
 from rerank_proxy.relevance.report.changed import changed_by
 from rerank_proxy.relevance.report.page import explained, facts_of
 from rerank_proxy.relevance.report.tables import columns_of, rows_of

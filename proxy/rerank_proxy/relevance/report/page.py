@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
-from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.relevance.evaluation.running import Evaluation
 from rerank_proxy.relevance.report.changed import changed_by
 from rerank_proxy.relevance.report.plots import Plot
 from rerank_proxy.relevance.report.tables import columns_of, number, rows_of, title

@@ -9,11 +9,11 @@ from click.testing import CliRunner, Result
 
 from rerank_proxy.cli import main
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.formats.reading import read_judgments, read_queries
 from rerank_proxy.relevance.judging.acts import Act
 from rerank_proxy.relevance.judging.grading import Grading
 from rerank_proxy.relevance.judging.provenance import models_of, place_of
 from rerank_proxy.relevance.judging.workspace import Machine, Workspace
-from rerank_proxy.relevance.reading import read_judgments, read_queries
 from tests.support.judgings import made
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from rerank_proxy.relevance.clicks import Click
 from rerank_proxy.relevance.errors import FormatError, RelevanceError
+from rerank_proxy.relevance.formats.reading import read_clicks, read_judgments, read_queries
+from rerank_proxy.relevance.formats.writing import Form, write_judgments
 from rerank_proxy.relevance.judgments import MAX_GRADE, Query, paired
-from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
-from rerank_proxy.relevance.writing import Form, write_judgments
 from tests.support.examples import examples
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from rerank_proxy.relevance.endpoints import path_of
+from rerank_proxy.relevance.client.endpoints import path_of
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher, check_whole
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.searching import RefusedError, Searcher, check_whole
 
 _BATCH: Final = 1000
 

@@ -10,8 +10,8 @@ import pytest
 
 from rerank_proxy.relevance.clicks import Click, ClickModel
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.evaluation import material_of
-from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
+from rerank_proxy.relevance.evaluation.material import material_of
+from rerank_proxy.relevance.formats.reading import read_clicks, read_judgments, read_queries
 
 WEB = (
     '<?xml version="1.0"?>\n<webtrack2009>\n<topic number="1" type="faceted">\n'

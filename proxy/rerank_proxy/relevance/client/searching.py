@@ -16,11 +16,11 @@ import msgspec
 from rerank_proxy.errors import reason_of
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.inference.remote.retries import retry_after
+from rerank_proxy.relevance.client.foreign_answers import NotJsonError, Score, TooLongError, body_of, parsed
+from rerank_proxy.relevance.client.places import by_names
+from rerank_proxy.relevance.client.x_rerank import Reranking, rerankings
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.foreign_answers import NotJsonError, Score, TooLongError, body_of, parsed
 from rerank_proxy.relevance.judgments import Hit
-from rerank_proxy.relevance.places import by_names
-from rerank_proxy.relevance.x_rerank import Reranking, rerankings
 
 BUSY: Final = frozenset({429, 503})
 """Statuses after which a search is sent again."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rerank_proxy.relevance.answers import Answer
-from rerank_proxy.relevance.index_state import IndexState
+from rerank_proxy.relevance.client.index_state import IndexState
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher
+from rerank_proxy.relevance.evaluation.answers import Answer
 from rerank_proxy.relevance.journal import Journal, key_of
 from rerank_proxy.relevance.judgments import Query
-from rerank_proxy.relevance.searching import RefusedError, Searcher
 from rerank_proxy.relevance.systems import System
 from rerank_proxy.relevance.templates import rerankers_in
 from rerank_proxy.relevance.workers import work_on
