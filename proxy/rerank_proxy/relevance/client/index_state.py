@@ -5,12 +5,11 @@ answers of an earlier run still count.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
 from rerank_proxy.relevance.client.endpoints import path_of
-from rerank_proxy.relevance.client.searching import RefusedError, Searcher, check_whole
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher, check_whole, quoted
 from rerank_proxy.relevance.errors import RelevanceError
 
 _BATCH: Final = 1000
@@ -39,7 +38,7 @@ async def state_of(searcher: Searcher, index: str, endpoints: Collection[str]) -
     Raises:
         RelevanceError: There is no such index, it is empty, or it may not be read.
     """
-    name = quote(index, safe=",*-")
+    name = quoted(index)
     info = await _shown(searcher, "/")
     try:
         documents = int((await searcher.get(f"/{name}/_count"))["count"])
@@ -83,7 +82,7 @@ async def _found(searcher: Searcher, index: str, ids: Sequence[str]) -> dict[str
     body = {"query": {"ids": {"values": ids}}, "size": len(ids) + 1, "_source": False, "sort": ["_doc"]}
     shown = "hits.hits._id,hits.hits._index,timed_out,_shards,_clusters"
     try:
-        answer = await searcher.post(f"/{quote(index, safe=',*-')}/_search?filter_path={shown}", body)
+        answer = await searcher.post(f"/{quoted(index)}/_search?filter_path={shown}", body)
         check_whole(answer)
         read = msgspec.convert(answer, _Answer)
     except RefusedError as error:

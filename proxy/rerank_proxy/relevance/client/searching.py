@@ -131,7 +131,7 @@ class Searcher:
             RefusedError: The server refuses this search, or some of its shards fail.
             UnreachableError: It does not answer at all.
         """
-        path = f"/{quote(index, safe=',*-')}/_search"
+        path = f"/{quoted(index)}/_search"
         try:
             answer, took_ms, x_rerank, attempts = await self._patient("POST", path, body)
         except RefusedError as refused:
@@ -225,6 +225,11 @@ class Searcher:
         except aiohttp.ClientError as failure:
             words = connection_fault(failure).words
             raise UnreachableError(f"{self.url} cannot be reached: {words}; name it with --url") from None
+
+
+def quoted(index: str) -> str:
+    """Return the name of an index as a part of a path: the commas between several, and patterns, stay."""
+    return quote(index, safe=",*-")
 
 
 def _printed(body: Mapping[str, Any]) -> bytes:

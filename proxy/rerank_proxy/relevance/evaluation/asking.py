@@ -47,6 +47,7 @@ class Asked:
         failures: Those that are not among the answers.
         kept: How many of the answers are of an earlier run.
         given_up: Whether it was not asked any more, after failures in a row.
+        in_a_row: Failures since the last answer.
     """
 
     answers: dict[str, Answer] = field(default_factory=dict)

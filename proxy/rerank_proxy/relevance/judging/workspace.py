@@ -20,11 +20,10 @@ import msgspec
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.files import read_if_exists, write
 from rerank_proxy.relevance.growing import LineFile, read_lines
-from rerank_proxy.relevance.judging.acts import Act, grades_of, scored
+from rerank_proxy.relevance.judging.acts import Act, Pair, grades_of, scored
 from rerank_proxy.relevance.judging.grading import Grading, InvalidGradingError
 from rerank_proxy.relevance.judging.pool import Pooled, dealt
 
-Pair = tuple[str, str]
 T = TypeVar("T")
 
 SCALE: Final = (
@@ -36,6 +35,8 @@ SCALE: Final = (
 """What the grades mean unless it is said otherwise."""
 RESOLVED: Final = "resolved"
 """The name in place of a judge's for what was decided between judges."""
+ENDPOINT: Final = "endpoint:"
+"""Stands before the name of a judge that is an endpoint, wherever persons are named too."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _POOL: Final = "pool.jsonl"
 _MAX_PLAN: Final = 1 << 20
@@ -79,7 +80,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         endpoint: Its inference id.
         service, model: As the proxy shows them; None where it does not.
-        field: What of a document was scored: the fields, joined by line breaks.
+        fields: What of a document was scored, joined by line breaks.
         prompt: What it was asked for each document, for a chat model; None for a reranker.
     """
 
@@ -237,6 +238,16 @@ class Workspace:
 def person_grades(persons: Mapping[str, list[Act]]) -> dict[str, dict[Pair, int | None]]:
     """Return what counts of each person's acts."""
     return {name: grades_of(acts) for name, acts in persons.items()}
+
+
+def all_grades(
+    persons: Mapping[str, list[Act]], machines: Mapping[str, tuple[Machine, Mapping[Pair, int]]]
+) -> dict[str, Mapping[Pair, int | None]]:
+    """Return the grades of persons and of endpoints, by names that tell which is which."""
+    return {
+        **person_grades(persons),
+        **{f"{ENDPOINT}{name}": grades for name, (_, grades) in machines.items()},
+    }
 
 
 def check_name(name: str) -> None:
