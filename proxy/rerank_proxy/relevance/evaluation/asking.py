@@ -1,6 +1,5 @@
 """Asks all systems all queries: first for what is measured, then one at a time for how long it takes."""
 
-import itertools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -163,15 +162,3 @@ class Asking:
             if isinstance(reranker, dict) and isinstance(reranker.get("inference_text"), str):
                 reranker["inference_text"] += f" {secrets.token_hex(4)}"
         return body
-
-
-def for_timing(queries: Sequence[Query], number: int) -> list[Query]:
-    """Return queries to time, spread over all; the same again if there are too few."""
-    if not queries:
-        return []
-    step = max(1, len(queries) // number) if number else 1
-    return list(itertools.islice(itertools.cycle(_spread(queries, step)), number))
-
-
-def _spread(queries: Sequence[Query], step: int) -> list[Query]:
-    return [query for start in range(step) for query in queries[start::step]]

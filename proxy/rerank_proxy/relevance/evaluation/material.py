@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 from rerank_proxy.relevance.clicks import Clicked, ClickModel, judgments_of
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.evaluation.asking import for_timing
 from rerank_proxy.relevance.formats.reading import read_clicks, read_judgments, read_queries
 from rerank_proxy.relevance.judging.provenance import models_of
 from rerank_proxy.relevance.judgments import Paired, Query, count_of, paired
@@ -70,10 +70,17 @@ def material_of(
     return Material(_limited(pair, limit), sources, made, judges)
 
 
+def spread(queries: Sequence[Query], number: int) -> list[Query]:
+    """Return so many queries, spread over all; the same again if there are too few."""
+    step = max(1, len(queries) // max(1, number))
+    order = [query for start in range(step) for query in queries[start::step]]
+    return list(islice(cycle(order), number))
+
+
 def _limited(pair: Paired, limit: int | None) -> Paired:
     if limit is None or limit >= len(pair.queries):
         return pair
-    kept: list[Query] = for_timing(list(pair.queries.values()), limit)
+    kept = spread(list(pair.queries.values()), limit)
     names = {query.id for query in kept}
     return Paired(
         {name: query for name, query in pair.queries.items() if name in names},

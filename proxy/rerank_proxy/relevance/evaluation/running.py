@@ -10,8 +10,8 @@ from rerank_proxy.relevance.client.index_state import IndexState, missing, state
 from rerank_proxy.relevance.client.searching import Searcher
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation.answers import answers_in
-from rerank_proxy.relevance.evaluation.asking import Asked, Asking, for_timing
-from rerank_proxy.relevance.evaluation.material import Material
+from rerank_proxy.relevance.evaluation.asking import Asked, Asking
+from rerank_proxy.relevance.evaluation.material import Material, spread
 from rerank_proxy.relevance.evaluation.results import Results, Unjudged, results_of
 from rerank_proxy.relevance.judgments import judged_documents
 from rerank_proxy.relevance.progress import Progress, steps
@@ -95,7 +95,7 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
             done = steps(progress, "searching", len(queries) * len(plan.systems))
             asked = await asking.ask(plan.systems, queries, done)
             _check(asked, plan)
-            timed = for_timing(queries, plan.timed)
+            timed = spread(queries, plan.timed)
             if timed:
                 done = steps(progress, "timing", len(timed) * len(plan.systems))
                 await asking.time(plan.systems, timed, asked, done)
