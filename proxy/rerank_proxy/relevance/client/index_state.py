@@ -41,10 +41,10 @@ async def state_of(searcher: Searcher, index: str, endpoints: Collection[str]) -
     name = quoted(index)
     info = await _shown(searcher, "/")
     try:
-        documents = int((await searcher.get(f"/{name}/_count"))["count"])
+        documents = msgspec.convert(await searcher.get(f"/{name}/_count"), _Count).count
     except RefusedError as error:
         raise RelevanceError(f"index {index}: {error.status}: {error.reason}") from None
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except msgspec.ValidationError:
         raise RelevanceError(f"{searcher.url} does not answer as Elasticsearch does") from None
     if not documents:
         raise RelevanceError(f"index {index}: holds no documents")
@@ -56,9 +56,23 @@ async def state_of(searcher: Searcher, index: str, endpoints: Collection[str]) -
 
 def _version(info: Any) -> str:
     try:
-        return str(info["version"]["number"])
-    except (KeyError, TypeError, IndexError):
+        return msgspec.convert(info, _Info).version.number
+    except msgspec.ValidationError:
         return "unknown"
+
+
+class _Count(msgspec.Struct):
+    count: int
+
+
+class _Version(msgspec.Struct):
+    number: str
+
+
+class _Info(msgspec.Struct):
+    """The answer of the address without a path."""
+
+    version: _Version
 
 
 async def missing(searcher: Searcher, index: str, documents: Collection[str]) -> list[str]:

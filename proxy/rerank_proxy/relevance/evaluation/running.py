@@ -13,7 +13,7 @@ from rerank_proxy.relevance.evaluation.answers import answers_in
 from rerank_proxy.relevance.evaluation.asking import Asked, Asking
 from rerank_proxy.relevance.evaluation.material import Material, spread
 from rerank_proxy.relevance.evaluation.results import Results, Unjudged, results_of
-from rerank_proxy.relevance.judgments import judged_documents
+from rerank_proxy.relevance.judgments import Query, judged_documents
 from rerank_proxy.relevance.progress import Progress, steps
 from rerank_proxy.relevance.systems import System, depth_of
 
@@ -84,21 +84,9 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
         async with searcher:
             state = await state_of(searcher, plan.index, endpoints)
             _refuse_judges(material, state)
-            judged = judged_documents(material.paired.judgments)
-            absent = await missing(searcher, plan.index, judged)
-            if len(absent) == len(judged):
-                raise RelevanceError(
-                    f"index {plan.index} holds none of the {len(judged)} judged documents: the ids of "
-                    f"judgments are those of documents (_id), and there is no {absent[0]}"
-                )
+            absent = await _absent(plan, material, searcher)
             asking = Asking(searcher, journal, plan.index, state, plan.depth)
-            done = steps(progress, "searching", len(queries) * len(plan.systems))
-            asked = await asking.ask(plan.systems, queries, done)
-            _check(asked, plan)
-            timed = spread(queries, plan.timed)
-            if timed:
-                done = steps(progress, "timing", len(timed) * len(plan.systems))
-                await asking.time(plan.systems, timed, asked, done)
+            asked = await _asked(plan, queries, asking, progress)
     results = results_of(
         plan.systems,
         asked,
@@ -113,6 +101,40 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
     return Evaluation(
         plan, searcher.url, searcher.concurrency, material, state, absent, results, took_s, time.time()
     )
+
+
+async def _absent(plan: Plan, material: Material, searcher: Searcher) -> list[str]:
+    """Return the ids of judged documents that the index does not hold.
+
+    Raises:
+        RelevanceError: It holds none of them.
+    """
+    judged = judged_documents(material.paired.judgments)
+    absent = await missing(searcher, plan.index, judged)
+    if len(absent) == len(judged):
+        raise RelevanceError(
+            f"index {plan.index} holds none of the {len(judged)} judged documents: the ids of judgments are "
+            f"those of documents (_id), and there is no {absent[0]}"
+        )
+    return absent
+
+
+async def _asked(
+    plan: Plan, queries: Sequence[Query], asking: Asking, progress: Progress
+) -> dict[str, Asked]:
+    """Ask all systems all queries, and time some.
+
+    Raises:
+        RelevanceError: Nothing was answered.
+    """
+    done = steps(progress, "searching", len(queries) * len(plan.systems))
+    asked = await asking.ask(plan.systems, queries, done)
+    _check(asked, plan)
+    timed = spread(queries, plan.timed)
+    if timed:
+        done = steps(progress, "timing", len(timed) * len(plan.systems))
+        await asking.time(plan.systems, timed, asked, done)
+    return asked
 
 
 def _refuse_judges(material: Material, state: IndexState) -> None:
