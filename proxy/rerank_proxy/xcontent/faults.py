@@ -116,7 +116,10 @@ def bad_name(body: bytes, offset: int, token: int) -> ParseError:
             return bad_utf8(body, offset, token)
         reason = f"Unexpected character ('{character}' (code {ord(character)})){expected}"
         return syntax_error(body, offset + size - 1, reason, token)
-    return bad_string(body, offset, token, "name", " in field name")
+    at_end = offset + 1 == len(body)
+    return bad_string(
+        body, offset, token, "name", ": was expecting closing '\"' for name" if at_end else " in field name"
+    )
 
 
 def bad_colon(body: bytes, offset: int, token: int) -> ParseError:
