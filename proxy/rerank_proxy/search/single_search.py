@@ -23,8 +23,9 @@ _ONE_SEARCH_PARAMS: Final = frozenset(
 )  # fmt: skip
 _CHANGES_HITS: Final = (b'"_name"', b'"inner_hits"')
 _WHOLE_SOURCE: Final = (b"true", b"false")
-"""Elasticsearch filters a source as bytes or, where it has read it for `fields`, as a map. The two differ in the
-order of what is left, and in which empty objects are. In native's final search it is bytes.
+"""Elasticsearch filters a source as bytes or, where it has read it for `fields`, as a map.
+
+They differ in the order of what is left, and in which empty objects are. Native's final search has bytes.
 """
 
 
