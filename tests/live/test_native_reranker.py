@@ -96,9 +96,11 @@ def profiled(shard: Any) -> Any:
 def is_known_to_differ(body: JSON, options: str) -> bool:
     """Tell whether docs/native-behaviour.md says that the two differ: in statistics of several shards in
     explanations (X5), and in a vector's similarity below a rescorer (X8); or whether chance decides which of
-    two children fails first.
+    two children fails first, or native fails because it does not refuse to scroll a `diversify`.
     """
     text = json.dumps(body)
+    if "scroll" in options and "diversify" in body["retriever"]:
+        return True
     explained = "explain" in body or "explain=true" in options
     odd = "dfs_query" in options or '"rescorer": {"retriever": {"knn"' in text
     return (explained and odd) or text.count('"unknown"') > 1

@@ -270,7 +270,7 @@ URL_OPTIONS: Final = (
     "filter_path=hits.hits._id,hits.total,error", "size=2", "from=1", "track_total_hits=3", "explain=true",
     "max_concurrent_shard_requests=1", "request_cache=true", "version=true", "error_trace=false",
     "explain", "_source=n,odd", "_source_excludes=text", "stored_fields=group", "docvalue_fields=n", "size=9",
-    "allow_partial_search_results=false", "from=x", "scroll=1m", "terminate_after=0", "format=json",
+    "from=x", "scroll=1m", "terminate_after=0", "format=json",
     "filter_path=-took,-**.p", "track_scores", "seq_no_primary_term", "stats=a,b", "sort=n:up", "timeout=1x",
     "ccs_minimize_roundtrips=false", "pre_filter_shard_size=1", "search_type=x", "unknown=1",
 )  # fmt: skip
