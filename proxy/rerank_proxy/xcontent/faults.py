@@ -116,10 +116,7 @@ def bad_name(body: bytes, offset: int, token: int) -> ParseError:
             return bad_utf8(body, offset, token)
         reason = f"Unexpected character ('{character}' (code {ord(character)})){expected}"
         return syntax_error(body, offset + size - 1, reason, token)
-    at_end = offset + 1 == len(body)
-    return bad_string(
-        body, offset, token, "name", ": was expecting closing '\"' for name" if at_end else " in field name"
-    )
+    return bad_string(body, offset, token, "name", " in field name")
 
 
 def bad_colon(body: bytes, offset: int, token: int) -> ParseError:
@@ -133,6 +130,8 @@ def bad_string(body: bytes, offset: int, token: int | None, what: str, unended: 
     assert part is not None  # it matches nothing at all too
     end = part.end()
     if end >= len(body):
+        if what == "name" and end == offset + 1:
+            unended = ": was expecting closing '\"' for name"
         return end_of_input(body, unended, token)
     if body[end:] == b"\\":
         return end_of_input(body, " in character escape sequence", token)
