@@ -62,7 +62,7 @@ def ask_command(options: AskOptions, proxy: ProxyOptions) -> None:
             asked_at=now(),
         )
         with Bars() as progress, workspace.machine_file(name) as file:
-            _keep(workspace, name, machine, begun=bool(file.lines))
+            workspace.keep_machine(name, machine)
             asking = Asking(
                 searcher,
                 options.endpoint,
@@ -75,21 +75,6 @@ def ask_command(options: AskOptions, proxy: ProxyOptions) -> None:
     run(work, lambda: searcher_of(proxy, concurrency=options.concurrency), options.directory)
     with failing():
         _print_asked(workspace, name, asked[0])
-
-
-def _keep(workspace: Workspace, name: str, machine: Machine, *, begun: bool) -> None:
-    """Keep how an endpoint judges. Other bounds apply to scores that are there; another model or prompt does
-    not go with them.
-    """
-    former = workspace.machine(name)
-    if former is not None and begun:
-        for what in ("endpoint", "service", "model", "prompt", "fields"):
-            if getattr(former, what) != getattr(machine, what):
-                raise RelevanceError(
-                    f"{name} has judged here with another {what} before: remove "
-                    f"{workspace.path / 'endpoints' / name}.json and .jsonl to begin anew"
-                )
-    workspace.keep_machine(name, machine)
 
 
 def _grading(options: AskOptions, highest: int) -> Grading:

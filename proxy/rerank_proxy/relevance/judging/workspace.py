@@ -207,11 +207,20 @@ class Workspace:
         return _read(file, Machine, "remove it") if file.exists() else None
 
     def keep_machine(self, name: str, machine: Machine) -> None:
-        """Write who an endpoint is and how its scores become grades.
+        """Write who an endpoint is and how its scores become grades. Other bounds apply to scores that are
+        there; another model or prompt does not go with them.
 
         Raises:
-            RelevanceError: It cannot be written.
+            RelevanceError: There are scores of another one, or it cannot be written.
         """
+        former = self.machine(name)
+        if former is not None and self._scores(name):
+            for what in ("endpoint", "service", "model", "prompt", "fields"):
+                if getattr(former, what) != getattr(machine, what):
+                    raise RelevanceError(
+                        f"{name} has judged here with another {what} before: remove "
+                        f"{self.path / 'endpoints' / name}.json and .jsonl to begin anew"
+                    )
         _write(self.path / "endpoints" / f"{name}.json", machine)
 
     def _machine_names(self) -> Iterator[str]:
@@ -221,8 +230,10 @@ class Workspace:
     def _machine(self, name: str) -> tuple[Machine, dict[Pair, int]]:
         machine = self.machine(name)
         assert machine is not None  # its file was listed
-        scores = scored(read_lines(self.path / "endpoints" / f"{name}.jsonl", Act))
-        return machine, machine.grading.grades(scores)
+        return machine, machine.grading.grades(self._scores(name))
+
+    def _scores(self, name: str) -> dict[Pair, float]:
+        return scored(read_lines(self.path / "endpoints" / f"{name}.jsonl", Act))
 
     def _acts(self, file: Path) -> list[Act]:
         acts = read_lines(file, Act)

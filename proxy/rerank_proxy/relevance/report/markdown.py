@@ -17,7 +17,7 @@ def markdown_of(evaluation: Evaluation, document: Mapping[str, Any]) -> str:
     Args:
         document: The report as plain values.
     """
-    return "\n".join([*_head(evaluation, document), *_changes(evaluation), *_how(evaluation, document), ""])
+    return "\n".join([*_head(evaluation), *_changes(evaluation), *_how(evaluation, document), ""])
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[bool]) -> Iterator[str]:
@@ -28,7 +28,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequenc
         yield _row([_cell(each) for each in row])
 
 
-def _head(evaluation: Evaluation, document: Mapping[str, Any]) -> Iterator[str]:
+def _head(evaluation: Evaluation) -> Iterator[str]:
     columns = columns_of(evaluation)
     yield f"# Does reranking help? {_cell(evaluation.plan.index)}"
     yield ""
