@@ -83,9 +83,7 @@ def test_scores_of_another_model_are_not_mixed(tmp_path: Path) -> None:
     workspace.keep_machine("large", other)
     with workspace.machine_file("large") as file:
         file.add([Act("q1", "d1", score=2.5)])
-        with pytest.raises(
-            RelevanceError, match=r"another model before: remove .*/large\.json and"
-        ):
+        with pytest.raises(RelevanceError, match=r"another model before: remove .*/large\.json and"):
             workspace.keep_machine("large", MACHINE)
         bounds = Grading(way="quantiles", bounds=(0.2, 0.4, 0.6))
         workspace.keep_machine("large", msgspec.structs.replace(other, grading=bounds))
