@@ -15,12 +15,12 @@ from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
+from rerank_proxy.relevance.client.searching import Searcher
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.evaluation import material_of
+from rerank_proxy.relevance.evaluation.material import material_of
 from rerank_proxy.relevance.extras import need
+from rerank_proxy.relevance.formats.reading import read_queries
 from rerank_proxy.relevance.judgments import Judgments, Query
-from rerank_proxy.relevance.reading import read_queries
-from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.systems import first_stage
 from rerank_proxy.relevance.training.assessing import MEASURES, TRAINED
 from rerank_proxy.relevance.training.bases import kind_of

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
-from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.relevance.evaluation.running import Evaluation
 from rerank_proxy.relevance.report.changed import changed_by
 from rerank_proxy.relevance.report.plots import Plot
 from rerank_proxy.relevance.report.tables import columns_of, number, rows_of, title
@@ -41,7 +41,7 @@ def page_of(evaluation: Evaluation, document: Mapping[str, Any], plots: Sequence
     environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
     results = evaluation.results
     return environment.from_string(_resource("page.html.j2")).render(
-        style=_style(environment),
+        style=_style(),
         document=document,
         heading=f"Does reranking help? {evaluation.plan.index}",
         day=document["made"]["at"][:10],
@@ -105,7 +105,7 @@ def _resource(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _style(environment: Environment) -> Any:
+def _style() -> Any:
     from markupsafe import Markup
 
     return Markup(_resource("page.css"))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rerank_proxy.relevance.evaluation import Evaluation
-from rerank_proxy.relevance.results import Result
+from rerank_proxy.relevance.evaluation.results import Result
+from rerank_proxy.relevance.evaluation.running import Evaluation
 from rerank_proxy.relevance.statistics import Comparison
 
 NONE: Final = "\N{EN DASH}"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from rerank_proxy.relevance.endpoints import scores_of
+from rerank_proxy.relevance.client.endpoints import scores_of
+from rerank_proxy.relevance.client.searching import Found, RefusedError, Searcher
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.journal import Entry, Journal, key_of
 from rerank_proxy.relevance.judgments import Judgments, Query, Ranked
 from rerank_proxy.relevance.progress import Progress, steps
-from rerank_proxy.relevance.searching import Found, RefusedError, Searcher
 from rerank_proxy.relevance.templates import Template
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.workers import work_on
