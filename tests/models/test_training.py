@@ -103,12 +103,34 @@ async def test_a_bi_encoder(base: Path, tmp_path: Path, more: str) -> None:
 
 
 @pytest.mark.parametrize("start", ["bi-encoder", "cross-encoder"])
-async def test_a_cross_encoder(base: Path, tiny_model: TinyModel, tmp_path: Path, start: str) -> None:
+@pytest.mark.parametrize("loss", ["lambda", "bce"])
+async def test_a_cross_encoder(
+    base: Path, tiny_model: TinyModel, tmp_path: Path, start: str, loss: str
+) -> None:
     chosen = base if start == "bi-encoder" else tiny_model("bert")
-    outcome = trained(tmp_path, material(40), base=chosen, recipe="cross-encoder")
+    outcome = trained(tmp_path, material(40), base=chosen, recipe="cross-encoder", loss=loss)
     write(outcome, tmp_path / "out", by_teacher=False)
     assert kind_of(tmp_path / "out") == "cross-encoder"
     await served(tmp_path / "out", outcome)
+
+
+@pytest.mark.parametrize("by", ["the base", "a teacher"])
+def test_a_cross_encoder_learns_from_titles(base: Path, tmp_path: Path, by: str) -> None:
+    made, practice = material(40), material(60, seed=1)
+    practice = replace(practice, judgments={})
+    if by == "a teacher":
+        made = replace(made, teacher=teacher_of(made))
+        practice = replace(practice, teacher=teacher_of(material(60, seed=1)))
+    rows: dict[str, int] = {}
+
+    def told(what: str, done: int, total: int) -> None:
+        rows[what] = total
+
+    given = {"base": base, "recipe": "cross-encoder"}
+    run(plan(tmp_path / "a", **given), made, told, lambda line: None)
+    alone = rows["distilling"]
+    run(plan(tmp_path / "b", **given), replace(made, practice=practice), told, lambda line: None)
+    assert rows["distilling"] != alone
 
 
 def test_a_stopped_training_goes_on_and_ends_alike(

@@ -25,10 +25,17 @@ from rerank_proxy.relevance.systems import first_stage
 from rerank_proxy.relevance.training.assessing import MEASURES, TRAINED
 from rerank_proxy.relevance.training.bases import kind_of
 from rerank_proxy.relevance.training.choice import Recipe
-from rerank_proxy.relevance.training.collecting import Asked, collect
+from rerank_proxy.relevance.training.collecting import Asked, collect, practise
+from rerank_proxy.relevance.training.losses import LossName
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.results import CARD, check_free, write
-from rerank_proxy.relevance.training.running import Outcome, Plan, judged_by_teacher, run
+from rerank_proxy.relevance.training.running import (
+    Outcome,
+    Plan,
+    judged_by_teacher,
+    learns_pairs_of_titles,
+    run,
+)
 
 _KEPT: Final = "scores.jsonl"
 
@@ -58,6 +65,8 @@ class Options:
     epochs: int | None
     batch: int | None
     rate: float | None
+    loss: LossName | Literal["auto"]
+    titles: int
     seed: int
     device: str
     as_json: bool
@@ -103,6 +112,8 @@ class TrainCommand:
             base=options.endpoint if options.base is None else None,
             teacher=options.teacher,
             title=options.title_field,
+            titles=options.titles,
+            seed=options.seed,
         )
         searcher = searcher_of(proxy, concurrency=options.concurrency)
         keeps_work = options.work is not None
@@ -116,11 +127,14 @@ class TrainCommand:
         """
         with Bars() as progress:
             async with self.searcher:
+                kept = self.plan.work / _KEPT
                 found = await collect(
-                    self.searcher, self.asked, self.queries, self.judgments, self.plan.work / _KEPT, progress
+                    self.searcher, self.asked, self.queries, self.judgments, kept, progress
                 )
-        if not self.judgments:
-            found = replace(found, judgments=judged_by_teacher(found))
+                if not self.judgments:
+                    found = replace(found, judgments=judged_by_teacher(found))
+                if learns_pairs_of_titles(self.plan, found):
+                    found = await practise(self.searcher, self.asked, found, kept, progress)
         self.material = found
 
     def train(self) -> None:
@@ -187,6 +201,8 @@ def _plan(options: Options, proxy: ProxyOptions) -> Plan:
         rate=options.rate,
         device=_device(options.device) if options.base is not None else "cpu",
         work=options.work or options.out.with_name(f"{options.out.name}.work"),
+        loss=options.loss,
+        teacher=options.teacher,
     )
 
 

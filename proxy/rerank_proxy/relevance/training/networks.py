@@ -84,12 +84,17 @@ class PairEncoder:
 
 
 def as_cross_encoder(bi_encoder: Path, directory: Path, seed: int) -> Path:
-    """Make a cross-encoder of a bi-encoder's transformer, with a new head of one label, in a directory."""
+    """Make a cross-encoder of a bi-encoder's transformer, with a new head of one label, in a directory.
+
+    It reads as many tokens as the bi-encoder does: that is what the weights have been trained with.
+    """
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_pretrained(
         str(bi_encoder), num_labels=1, local_files_only=True
     )
     tokenizer = AutoTokenizer.from_pretrained(str(bi_encoder), local_files_only=True)
+    read = SentenceTransformer(str(bi_encoder), device="cpu", local_files_only=True).max_seq_length
+    tokenizer.model_max_length = min(read or tokenizer.model_max_length, tokenizer.model_max_length)
     model.save_pretrained(str(directory))
     tokenizer.save_pretrained(str(directory))
     return directory

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,6 +15,7 @@ from rerank_proxy.relevance.training.bases import Kind, kind_of, without_bars
 from rerank_proxy.relevance.training.choice import Amount, Choice, Recipe, choose
 from rerank_proxy.relevance.training.fusing import fit
 from rerank_proxy.relevance.training.learning import Learn, Learned, Ready, Scores, with_weight
+from rerank_proxy.relevance.training.losses import Loss, LossName, choose_loss
 from rerank_proxy.relevance.training.material import Material, reordered
 from rerank_proxy.relevance.training.splitting import Part, folds, held_out
 
@@ -34,6 +36,8 @@ class Plan:
         folds: In how many parts queries are divided where training takes seconds, so that all are measured.
         held_out: The share of the queries that is kept back where training takes long.
         epochs, batch, rate: Of a long training; None for what is usual for the recipe.
+        loss: What tunes a cross-encoder; `auto` chooses by the judgments.
+        teacher: The endpoint whose scores are learned, if there is one.
         device: `cpu` or `cuda`.
         work: Folder for checkpoints and what was encoded.
     """
@@ -54,6 +58,8 @@ class Plan:
     rate: float | None
     device: str
     work: Path
+    loss: LossName | Literal["auto"] = "auto"
+    teacher: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class Outcome:
         ready: The model, and the weight of the first stage.
         parts: How queries were divided to measure it: each part's model was measured with its `held_out`.
         refitted: True if the model itself was trained with all queries, after those of the parts.
+        loss: What has tuned a cross-encoder; None for another recipe.
     """
 
     plan: Plan
@@ -73,6 +80,7 @@ class Outcome:
     ready: Ready
     parts: Sequence[Part]
     refitted: bool
+    loss: Loss | None = None
 
 
 class Given:
@@ -116,6 +124,23 @@ def judged_by_teacher(material: Material) -> Judgments:
     return found
 
 
+def chosen(plan: Plan, material: Material) -> Choice:
+    """Choose the recipe that the material carries, or check the one that is wanted.
+
+    Raises:
+        RelevanceError: There is too little data, or the base does not fit.
+    """
+    kind = kind_of(plan.base) if plan.base is not None else None
+    return choose(plan.recipe, amount_of(material, kind, accelerated=plan.device != "cpu"))
+
+
+def learns_pairs_of_titles(plan: Plan, material: Material) -> bool:
+    """Tell whether titles are queries whose windows a teacher scores, so that they have to be searched for."""
+    if not material.titles or chosen(plan, material).recipe != "cross-encoder" or plan.base is None:
+        return False
+    return plan.teacher is not None or kind_of(plan.base) == "bi-encoder"
+
+
 def run(plan: Plan, material: Material, progress: Progress, say: Callable[[str], None]) -> Outcome:
     """Train.
 
@@ -126,7 +151,7 @@ def run(plan: Plan, material: Material, progress: Progress, say: Callable[[str],
         RelevanceError: There is too little data, or the base does not fit.
     """
     kind = kind_of(plan.base) if plan.base is not None else None
-    choice = choose(plan.recipe, amount_of(material, kind, accelerated=plan.device != "cpu"))
+    choice = chosen(plan, material)
     say(f"recipe {choice.recipe}: {choice.reason}")
     used = trainable(material)
     left_out = len(material.queries) - len(used)
@@ -137,7 +162,11 @@ def run(plan: Plan, material: Material, progress: Progress, say: Callable[[str],
     before, learn = _starts(plan, kind, choice.recipe, material, progress)
     if choice.recipe in ("fusion", "head"):
         return _cross_fitted(plan, material, choice, before, _told(learn, plan.folds, progress))
-    return _held_out(plan, material, choice, before, progress)
+    loss = None
+    if choice.recipe == "cross-encoder":
+        loss = choose_loss(plan.loss, [[*material.relevant(query).values()] for query in used])
+        say(f"loss {loss.name}: {loss.reason}")
+    return _held_out(plan, material, choice, loss, before, progress)
 
 
 def _starts(
@@ -201,11 +230,13 @@ def _cross_fitted(plan: Plan, material: Material, choice: Choice, before: Learne
     return Outcome(plan, material, choice, assessment, ready, parts, refitted=True)
 
 
-def _held_out(plan: Plan, material: Material, choice: Choice, before: Learned, progress: Progress) -> Outcome:
+def _held_out(
+    plan: Plan, material: Material, choice: Choice, loss: Loss | None, before: Learned, progress: Progress
+) -> Outcome:
     """Train with a part of the queries, stop by another, and measure with the rest."""
     part = held_out(material.queries, plan.held_out, plan.seed)
     inner = held_out({name: material.queries[name] for name in part.train}, _DEV, plan.seed + 1)
-    trained = _trained(plan, material, choice.recipe, inner, progress)
+    trained = _trained(plan, material, loss, inner, progress)
     ready = Ready(trained, fit(material, inner.held_out, trained.scores(inner.held_out)))
     weight = fit(material, part.train, before.scores(part.train))
     runs: dict[str, Run] = {
@@ -215,22 +246,18 @@ def _held_out(plan: Plan, material: Material, choice: Choice, before: Learned, p
         FUSED: Ready(before, weight).run(material, part.held_out),
     }
     assessment = _assessed(plan, material, runs)
-    return Outcome(plan, material, choice, assessment, ready, [part], refitted=False)
+    return Outcome(plan, material, choice, assessment, ready, [part], refitted=False, loss=loss)
 
 
-def _trained(plan: Plan, material: Material, recipe: Recipe, part: Part, progress: Progress) -> Learned:
+def _trained(plan: Plan, material: Material, loss: Loss | None, part: Part, progress: Progress) -> Learned:
+    """Train a cross-encoder with a loss, or a bi-encoder without one."""
     from rerank_proxy.relevance.training import bi_encoders, cross_encoders
     from rerank_proxy.relevance.training.trainers import Schedule
 
     assert plan.base is not None, "the choice of the recipe sees to it"
-    of_pairs = recipe == "cross-encoder"
-    schedule = Schedule(
-        epochs=plan.epochs or (3 if of_pairs else 2),
-        batch=plan.batch or (8 if of_pairs else 32),
-        rate=plan.rate or (2e-5 if of_pairs else 3e-5),
-        seed=plan.seed,
-    )
-    learn = cross_encoders.learn if of_pairs else bi_encoders.learn
+    epochs, batch, rate = (3, 8, 2e-5) if loss else (2, 32, 3e-5)
+    schedule = Schedule(plan.epochs or epochs, plan.batch or batch, plan.rate or rate, plan.seed)
+    learn = partial(cross_encoders.learn, loss=loss.name) if loss else bi_encoders.learn
     return learn(
         material,
         plan.base,

@@ -18,6 +18,11 @@ from rerank_proxy.relevance.training.networks import Network, reached
 _METRIC: Final = "early_stopping_ndcg"
 _EVALUATIONS: Final = 10
 """How often a training is measured, and a checkpoint written."""
+_FEWEST: Final = 3
+_SHARE: Final = 0.25
+"""What measuring may cost beside training, where it would cost much."""
+_BACKWARDS: Final = 3
+"""What it costs to train with a text, where it costs 1 to score it."""
 _PATIENCE: Final = 3
 """How many measurements in a row may bring nothing before a training ends."""
 
@@ -50,10 +55,27 @@ def _telling(what: str, progress: Progress) -> Any:
     return callback
 
 
-def arguments(schedule: Schedule, rows: int, folder: Path, device: str) -> dict[str, Any]:
-    """Return the arguments that both trainers take."""
+def measurements(trained: int, measured: int) -> int:
+    """Return how often a training is measured, if measuring is dear.
+
+    Args:
+        trained: Texts that the network is trained with.
+        measured: Texts that it scores to be measured once.
+    """
+    affordable = _SHARE * _BACKWARDS * trained / max(measured, 1)
+    return min(max(_FEWEST, int(affordable)), _EVALUATIONS)
+
+
+def arguments(
+    schedule: Schedule, rows: int, folder: Path, device: str, measured: int = _EVALUATIONS
+) -> dict[str, Any]:
+    """Return the arguments that both trainers take.
+
+    Args:
+        measured: How often.
+    """
     steps = max(1, schedule.epochs * rows // schedule.batch)
-    every = max(1, steps // _EVALUATIONS)
+    every = max(1, steps // measured)
     return {
         "output_dir": str(folder),
         "num_train_epochs": schedule.epochs,
