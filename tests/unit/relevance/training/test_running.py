@@ -76,6 +76,7 @@ def test_what_is_written_can_be_searched_with(tmp_path: Path) -> None:
     assert "given" in json.dumps(template.fill("a query"))
     card = (tmp_path / "out" / "README.md").read_text()
     assert "30 queries with 60 relevant documents" in card
+    assert "the model of the inference endpoint `given`" in card
     assert "seed is 0" in card
 
 
@@ -108,6 +109,23 @@ def test_what_is_in_the_way_is_not_replaced(tmp_path: Path) -> None:
         check_free(tmp_path, overwrite=True)
     (tmp_path / "evaluation.json").write_text("{}")
     check_free(tmp_path, overwrite=True)
+
+
+def test_a_model_is_replaced_where_a_link_leads(tmp_path: Path) -> None:
+    outcome = trained(with_base(material(30), helpful=True), tmp_path)
+    (tmp_path / "link").symlink_to("there")
+    for _ in "ab":
+        write(outcome, tmp_path / "link", by_teacher=False)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "README.md").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "there"]
+
+
+def test_a_place_that_nothing_can_be_written_to_is_told_before_the_work() -> None:
+    with pytest.raises(RelevanceError, match="is a mount"):
+        check_free(Path("/proc"), overwrite=True)
+    with pytest.raises(RelevanceError, match="/dev/null"):
+        check_free(Path("/dev/null/model"), overwrite=False)
 
 
 def test_a_gain_that_a_fusion_has_too_is_said_so() -> None:
