@@ -19,6 +19,7 @@ from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import material_of
 from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.judgments import Judgments, Query
+from rerank_proxy.relevance.numbers import number
 from rerank_proxy.relevance.reading import read_queries
 from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.systems import first_stage
@@ -128,9 +129,7 @@ class TrainCommand:
         with Bars() as progress:
             async with self.searcher:
                 kept = self.plan.work / _KEPT
-                found = await collect(
-                    self.searcher, self.asked, self.queries, self.judgments, kept, progress
-                )
+                found = await collect(self.searcher, self.asked, self.queries, self.judgments, kept, progress)
                 if not self.judgments:
                     found = replace(found, judgments=judged_by_teacher(found))
                 if learns_pairs_of_titles(self.plan, found):
@@ -178,7 +177,7 @@ def _lines(outcome: Outcome) -> list[str]:
     order = [name for name in assessment.figures if name != TRAINED] + [TRAINED]
     rows = []
     for name in order:
-        figures = "  ".join(f"{each} {assessment.figures[name][each].mean:.3f}" for each in MEASURES)
+        figures = "  ".join(f"{each} {number(assessment.figures[name][each].mean)}" for each in MEASURES)
         rows.append(f"{name:<{width}}  {figures}")
     return [*rows, assessment.sentence()]
 

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Final
 
 from rerank_proxy.relevance.evaluation import Evaluation
-from rerank_proxy.relevance.report.tables import number, signed
+from rerank_proxy.relevance.numbers import number, signed
 from rerank_proxy.relevance.results import Result, Results
 
 MOST: Final = 10

@@ -5,7 +5,8 @@ from typing import Final
 
 from rerank_proxy.relevance.curves import curves_of
 from rerank_proxy.relevance.evaluation import Evaluation
-from rerank_proxy.relevance.report.tables import interval, milliseconds, number, p_of, signed, title
+from rerank_proxy.relevance.numbers import interval, number, p_of, signed
+from rerank_proxy.relevance.report.tables import milliseconds, title
 from rerank_proxy.relevance.results import ENOUGH, Result
 
 _EACH: Final = 3

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,6 +20,9 @@ _OFFLINE: Final = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 _MAX_JSON: Final = 1 << 24
+_IN_A_CACHE: Final = re.compile(r"models--(.+)")
+_HEADING: Final = re.compile(r"^# +(.+?)[ \r]*$", re.MULTILINE)
+_NAME: Final = re.compile(r"(?=.*[-_./0-9])[\w./-]+", re.ASCII)
 _POOLING: Final = "Pooling"
 _HEAD: Final = "ForSequenceClassification"
 
@@ -64,6 +68,21 @@ def digest_of(directory: Path) -> str:
     """Return a digest of the weights, by which work that was done with them is found again."""
     with (directory / "model.safetensors").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def name_of(directory: Path) -> str:
+    """Return the name by which others know a model: that on the hub, or the title of its card, or its folder's.
+
+    Folders are often called `model`, or by the digest of a snapshot; which one they are in is nobody's business.
+    """
+    for part in directory.absolute().parts:
+        if (cached := _IN_A_CACHE.fullmatch(part)) is not None:
+            return cached[1].replace("--", "/", 1)
+    card = read_if_exists(directory / "README.md", _MAX_JSON) or b""
+    title = _HEADING.search(card.decode("utf-8", "replace"))
+    if title is not None and _NAME.fullmatch(title[1]) is not None:
+        return title[1]
+    return directory.absolute().name
 
 
 def _json(path: Path, missing: Any) -> Any:

@@ -6,7 +6,7 @@ stage. That takes thousands of pairs, and no judgments: titles are queries for i
 with judgments, by one of the losses of `losses.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final

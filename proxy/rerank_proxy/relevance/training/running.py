@@ -82,6 +82,14 @@ class Outcome:
     refitted: bool
     loss: Loss | None = None
 
+    @property
+    def titles(self) -> int:
+        """How many titles were learned from."""
+        if self.choice.recipe == "bi-encoder":
+            return 0 if self.material.teacher else len(self.material.titles)
+        practice = self.material.practice
+        return len(practice.queries) if practice is not None else 0
+
 
 class Given:
     """Scores that an endpoint has given: a model that is not trained."""

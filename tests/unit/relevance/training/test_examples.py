@@ -49,6 +49,8 @@ def test_pairs_are_the_texts_of_lists_each_once() -> None:
     rows = pairs(twice)
     assert rows == pairs(of_lists)
     assert len({*zip(rows["query"], rows["document"], strict=True)}) == len(rows["label"])
-    right = {(MADE.queries[query].text, MADE.texts[name]) for query in TRAINED for name in MADE.relevant(query)}
+    right = {
+        (MADE.queries[query].text, MADE.texts[name]) for query in TRAINED for name in MADE.relevant(query)
+    }
     for query, document, label in zip(*rows.values(), strict=True):
         assert label == float((query, document) in right)
