@@ -68,8 +68,8 @@ class Assessment:
         if beside is None or (beside.significant and beside.difference > 0):
             return ""
         return (
-            f" But it is not shown to be better than a fusion of the model before with the first "
-            f"stage ({signed(beside.difference)}, p {p_of(beside.p)}); that takes no training (--recipe fusion)."
+            " But it is not shown to be better than a fusion of the model before with the first stage "
+            f"({signed(beside.difference)}, p {p_of(beside.p)}); that takes no training (--recipe fusion)."
         )
 
     def document(self) -> dict[str, Any]:

@@ -28,8 +28,8 @@ _HOW: Final = {
     "first stage.",
     "bi-encoder": "All weights of a bi-encoder, trained with hard negatives, averaged with those it started "
     "from, and fused with the first stage.",
-    "cross-encoder": "A cross-encoder, first distilled from a teacher if it started from a bi-encoder or one was "
-    "named, then tuned by judgments, and fused with the first stage.",
+    "cross-encoder": "A cross-encoder, first distilled from a teacher if it started from a bi-encoder or one "
+    "was named, then tuned by judgments, and fused with the first stage.",
 }
 
 

@@ -17,7 +17,7 @@ _POSITIVES: Final = 32
 MARGINS: Final = 32
 """Pairs of texts of one query whose scores are compared."""
 MARGINS_OF_MANY: Final = 4
-"""The same where titles are queries, too: many queries with a few pairs of each teach more than the reverse."""
+"""The same where titles are queries, too: a few pairs of many queries teach more than the reverse."""
 _LIST: Final = 16
 """Texts of one list."""
 _SPREAD: Final = 3.0

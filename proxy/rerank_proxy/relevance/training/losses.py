@@ -39,5 +39,5 @@ def choose_loss(wanted: LossName | Literal["auto"], grades: Sequence[Sequence[in
         return Loss("lambda", f"a query has {each:.1f} relevant documents on average: lists to be ordered")
     return Loss(
         "bce",
-        f"a query has {each:.1f} relevant documents on average, and all have the same grade: pairs to be judged",
+        f"a query has {each:.1f} relevant documents on average, all of the same grade: pairs to be judged",
     )

@@ -143,7 +143,7 @@ def chosen(plan: Plan, material: Material) -> Choice:
 
 
 def learns_pairs_of_titles(plan: Plan, material: Material) -> bool:
-    """Tell whether titles are queries whose windows a teacher scores, so that they have to be searched for."""
+    """Tell whether titles are queries whose windows a teacher scores, and which are to be searched for."""
     if not material.titles or chosen(plan, material).recipe != "cross-encoder" or plan.base is None:
         return False
     return plan.teacher is not None or kind_of(plan.base) == "bi-encoder"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from rerank_proxy.relevance.progress import Progress
@@ -130,6 +130,7 @@ def train(
         evaluator=[measured],  # of a list, which may have functions in it, each is called
         callbacks=[EarlyStoppingCallback(early_stopping_patience=_PATIENCE), _telling(what, progress)],
     )
+    trainer.remove_callback(PrinterCallback)  # it writes to where figures go as JSON
     last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     trainer.train(resume_from_checkpoint=last)
     network.model.eval()
