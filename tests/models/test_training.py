@@ -1,5 +1,6 @@
 """Trainings of tiny models: what is saved scores alike everywhere, and what does not help is not better."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,23 @@ async def test_a_head_that_helps(base: Path, tmp_path: Path) -> None:
     assert outcome.assessment.better, outcome.assessment.sentence()
     write(outcome, tmp_path / "out", by_teacher=False)
     assert kind_of(tmp_path / "out") == "bi-encoder"
+    modules = json.loads((tmp_path / "out" / "modules.json").read_text())
+    assert {module["type"].rpartition(".")[0] for module in modules} == {"sentence_transformers.models"}
     assert "base_model: tiny" in (tmp_path / "out" / "README.md").read_text()
     await served(tmp_path / "out", outcome)
+
+
+def test_a_fusion_writes_no_model(base: Path, tmp_path: Path) -> None:
+    outcome = trained(tmp_path, material(24), base=base, recipe="fusion", name="films")
+    write(outcome, tmp_path / "out", by_teacher=False)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "README.md",
+        "retriever.json",
+        "evaluation.json",
+    }
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "`DIRECTORY` is that of tiny." in card
+    assert str(base.parent) not in card
 
 
 def test_the_same_input_gives_the_same_head(base: Path, tmp_path: Path) -> None:
@@ -111,6 +127,9 @@ async def test_a_cross_encoder(
     outcome = trained(tmp_path, material(40), base=chosen, recipe="cross-encoder", loss=loss)
     write(outcome, tmp_path / "out", by_teacher=False)
     assert kind_of(tmp_path / "out") == "cross-encoder"
+    words = (tmp_path / "out" / "vocab.txt").read_text().splitlines()
+    tokenizer = json.loads((tmp_path / "out" / "tokenizer.json").read_text())
+    assert [tokenizer["model"]["vocab"][word] for word in words] == [*range(len(words))]
     await served(tmp_path / "out", outcome)
 
 

@@ -136,13 +136,17 @@ def _data(outcome: Outcome, *, by_teacher: bool) -> str:
 def _use(outcome: Outcome) -> str:
     plan = outcome.plan
     lines = ["## Use", ""]
-    model = "DIRECTORY" if outcome.choice.recipe != "fusion" or plan.base is None else name_of(plan.base)
     endpoint = plan.endpoint if outcome.choice.recipe == "fusion" and plan.endpoint else plan.name
     if endpoint == plan.name:
+        directory = "that of this card"
+        if outcome.choice.recipe == "fusion" and plan.base is not None:
+            directory = f"that of {name_of(plan.base)}"
         lines += [
             "```sh",
-            f"rerank-proxy serve --model {plan.name}={model} --endpoint {endpoint}={plan.name}",
+            f"rerank-proxy serve --model {plan.name}=DIRECTORY --endpoint {endpoint}={plan.name}",
             "```",
+            "",
+            f"`DIRECTORY` is {directory}.",
             "",
         ]
     weight = outcome.ready.weight

@@ -17,6 +17,7 @@ from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.training.bases import name_of
 from rerank_proxy.relevance.training.card import card_of
 from rerank_proxy.relevance.training.fusing import template_of
+from rerank_proxy.relevance.training.portable import make_portable
 from rerank_proxy.relevance.training.running import Outcome
 
 CARD: Final = "README.md"
@@ -64,6 +65,8 @@ def write(outcome: Outcome, directory: Path, *, by_teacher: bool) -> dict[str, A
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         outcome.ready.model.save(new)
+        if outcome.plan.base is not None:
+            make_portable(new, outcome.plan.base)
         figures = _figures(outcome)
         card = card_of(outcome, _versions(), datetime.now(UTC).date(), by_teacher=by_teacher)
         for name, content in ((CARD, card), (SEARCH, _json(_search(outcome))), (FIGURES, _json(figures))):

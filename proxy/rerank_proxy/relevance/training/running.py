@@ -193,9 +193,10 @@ def _starts(
         base = plan.base
         embedded = heads.embed(material, base, plan.device, plan.work, progress)
         same = heads.unchanged(embedded, base)
-        return same, (
-            lambda train: heads.learn(embedded, base, train)
-        ) if recipe == "head" else lambda train: same
+        if recipe == "head":
+            return same, lambda train: heads.learn(embedded, base, train)
+        alone = Given(same.scores(list(material.queries)))
+        return alone, lambda train: alone
     from rerank_proxy.relevance.training.networks import BiEncoder, PairEncoder
 
     network: Learned = (BiEncoder if kind == "bi-encoder" else PairEncoder)(material, plan.base, plan.device)
