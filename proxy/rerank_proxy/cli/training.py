@@ -102,6 +102,11 @@ class TrainCommand:
                 wrong.
         """
         need("evaluate" if options.base is None else "train", "a training")
+        options = replace(options, out=options.out.absolute())
+        if "=" in options.out.name:
+            raise RelevanceError(
+                f"--out {options.out}: its name is the model's and the endpoint's, which have no = in them"
+            )
         check_free(options.out, overwrite=options.overwrite)
         queries, judgments = _read(options)
         plan = _plan(options, proxy)
@@ -168,6 +173,8 @@ class TrainCommand:
 
     def stopped(self) -> str:
         """Return what a user reads who has stopped it."""
+        if not self.plan.work.exists():
+            return "stopped before anything was done"
         return f"stopped; what was done is in {self.plan.work}: the same command goes on there"
 
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -23,6 +25,15 @@ _MAX_JSON: Final = 1 << 24
 _IN_A_CACHE: Final = re.compile(r"models--(.+)")
 _HEADING: Final = re.compile(r"^# +(.+?)[ \r]*$", re.MULTILINE)
 _NAME: Final = re.compile(r"(?=.*[-_./0-9])[\w./-]+", re.ASCII)
+_TOKENIZERS: Final = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+)
 _POOLING: Final = "Pooling"
 _HEAD: Final = "ForSequenceClassification"
 
@@ -52,8 +63,17 @@ def kind_of(directory: Path) -> Kind:
         )
     if not (directory / "model.safetensors").is_file():
         raise RelevanceError(f"--base {directory}: its weights must be in model.safetensors, in one file")
-    modules = _json(directory / "modules.json", [])
-    if any(str(module.get("type", "")).endswith(_POOLING) for module in modules):
+    if not any((directory / name).is_file() for name in _TOKENIZERS):
+        raise RelevanceError(
+            f"--base {directory}: has no tokenizer ({_TOKENIZERS[0]}): copy the tokenizer's files into it"
+        )
+    modules = [str(module.get("type", "")) for module in _json(directory / "modules.json", [])]
+    if own := [module for module in modules if not module.startswith("sentence_transformers.")]:
+        raise RelevanceError(
+            f"--base {directory}: brings code of its own ({own[0]}), which training does not run: name "
+            "another base"
+        )
+    if any(module.endswith(_POOLING) for module in modules):
         return "bi-encoder"
     architectures = _json(directory / "config.json", {}).get("architectures") or []
     if any(str(name).endswith(_HEAD) for name in architectures):
@@ -62,6 +82,20 @@ def kind_of(directory: Path) -> Kind:
         f"--base {directory}: is neither a bi-encoder of sentence-transformers (modules.json with Pooling) "
         f"nor a cross-encoder ({_HEAD}); only these are trained"
     )
+
+
+@contextmanager
+def loading(directory: Path) -> Iterator[None]:
+    """Say in a line why a model cannot be loaded.
+
+    Raises:
+        RelevanceError: It cannot.
+    """
+    try:
+        yield
+    except Exception as error:  # The libraries raise half a dozen kinds for damaged or unknown models.
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise RelevanceError(f"--base {directory}: cannot be loaded: {reason}") from None
 
 
 def digest_of(directory: Path) -> str:

@@ -1,5 +1,6 @@
 """The model card: README.md with the front matter that hubs read, made of what was measured."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
@@ -138,12 +139,12 @@ def _use(outcome: Outcome) -> str:
     lines = ["## Use", ""]
     endpoint = plan.endpoint if outcome.choice.recipe == "fusion" and plan.endpoint else plan.name
     if endpoint == plan.name:
-        directory = "that of this card"
+        name, directory = shlex.quote(plan.name), "that of this card"
         if outcome.choice.recipe == "fusion" and plan.base is not None:
             directory = f"that of {name_of(plan.base)}"
         lines += [
             "```sh",
-            f"rerank-proxy serve --model {plan.name}=DIRECTORY --endpoint {endpoint}={plan.name}",
+            f"rerank-proxy serve --model {name}=DIRECTORY --endpoint {name}={name}",
             "```",
             "",
             f"`DIRECTORY` is {directory}.",

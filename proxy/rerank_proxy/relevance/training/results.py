@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from safetensors import SafetensorError
+
 from rerank_proxy import __version__
 from rerank_proxy.files.atomic import replace
 from rerank_proxy.files.swap import restore, take_place
@@ -81,6 +83,8 @@ def _told(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RelevanceError(f"{directory}: cannot be written: {error.strerror or error}") from None
+    except SafetensorError as error:  # of the weights, whose writer has errors of its own
+        raise RelevanceError(f"{directory}: cannot be written: {error}") from None
 
 
 def _search(outcome: Outcome) -> dict[str, Any]:
