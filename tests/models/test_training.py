@@ -122,8 +122,15 @@ async def test_a_bi_encoder(base: Path, tmp_path: Path, more: str) -> None:
     await served(tmp_path / "out", outcome)
 
 
-@pytest.mark.parametrize("start", ["bi-encoder", "cross-encoder"])
-@pytest.mark.parametrize("loss", ["lambda", "bce"])
+@pytest.mark.parametrize(
+    ("start", "loss"),
+    [
+        ("bi-encoder", "lambda"),
+        ("cross-encoder", "bce"),
+        pytest.param("bi-encoder", "bce", marks=pytest.mark.long),
+        pytest.param("cross-encoder", "lambda", marks=pytest.mark.long),
+    ],
+)
 async def test_a_cross_encoder(
     base: Path, tiny_model: TinyModel, tmp_path: Path, start: str, loss: str
 ) -> None:
@@ -137,7 +144,7 @@ async def test_a_cross_encoder(
     await served(tmp_path / "out", outcome)
 
 
-@pytest.mark.parametrize("by", ["the base", "a teacher"])
+@pytest.mark.parametrize("by", ["the base", pytest.param("a teacher", marks=pytest.mark.long)])
 def test_a_cross_encoder_learns_from_titles(base: Path, tmp_path: Path, by: str) -> None:
     made, practice = material(40), material(60, seed=1)
     practice = replace(practice, judgments={})

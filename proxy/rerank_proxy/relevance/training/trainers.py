@@ -151,7 +151,7 @@ def train(
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """Return the last checkpoint that is whole, and remove those after it, which a kill or a full disk has cut.
+    """Return the last checkpoint that is whole, and remove those that a kill or a full disk has cut.
 
     What is written last into a checkpoint is the state of the trainer.
     """
@@ -166,7 +166,7 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 def _keep(network: Network, path: Path) -> None:
-    """Keep the weights of a training that has ended, so that a run that is stopped later does not repeat it."""
+    """Keep the weights of a training that has ended: a run that is stopped later does not repeat it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     torch.save(network.model.state_dict(), part)
@@ -190,8 +190,8 @@ def _told(folder: Path) -> Iterator[None]:
         if isinstance(error, RuntimeError) and _TORCH_WRITES not in str(error):
             raise
         raise RelevanceError(
-            f"{folder}: cannot be written: {str(error).splitlines()[0]}; checkpoints take some times the size of "
-            "the model: --work names another place, and the same command goes on"
+            f"{folder}: cannot be written: {str(error).splitlines()[0]}; checkpoints take some times the size "
+            "of the model: --work names another place, and the same command goes on"
         ) from None
 
 
