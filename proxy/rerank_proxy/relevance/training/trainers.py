@@ -190,8 +190,8 @@ def _told(folder: Path) -> Iterator[None]:
         if isinstance(error, RuntimeError) and _TORCH_WRITES not in str(error):
             raise
         raise RelevanceError(
-            f"{folder}: cannot be written: {str(error).splitlines()[0]}; checkpoints take some times the size "
-            "of the model: --work names another place, and the same command goes on"
+            f"{folder}: cannot be written: {str(error).splitlines()[0]}; checkpoints take some times the "
+            "size of the model: --work names another place, and the same command goes on"
         ) from None
 
 
