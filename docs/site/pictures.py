@@ -7,6 +7,8 @@ import asyncio
 import io
 import os
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -16,6 +18,7 @@ from PIL import Image
 from playwright.async_api import Browser, FloatRect, Page, ViewportSize, async_playwright
 
 from demo.films import INDEX, QUESTION, index_films, remove_films
+from docs.site.judging import judge, judging
 from testbed import Reporter, choose
 from testbed.chromium import chromium
 from testbed.proxy import RunningProxy
@@ -44,19 +47,34 @@ def main() -> None:
             proxy.wait_ready()
             try:
                 asyncio.run(_pictures(proxy.admin.url))
+                with judging(proxy.server.url, INDEX, ENDPOINT) as address:
+                    asyncio.run(_picture_of_judging(address))
             finally:
                 remove_films(elasticsearch.server)
 
 
-async def _pictures(admin: str) -> None:
+@asynccontextmanager
+async def _browser() -> AsyncIterator[Browser]:
     found = chromium()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=str(found.program), env={**os.environ, **found.environment}
         )
+        yield browser
+        await browser.close()
+
+
+async def _pictures(admin: str) -> None:
+    async with _browser() as browser:
         await _playground(browser, admin)
         await _status(browser, admin)
-        await browser.close()
+
+
+async def _picture_of_judging(address: str) -> None:
+    async with _browser() as browser:
+        page = await _opened(browser, address)
+        await judge(page)
+        _write("judge", await page.screenshot())
 
 
 async def _playground(browser: Browser, admin: str) -> None:

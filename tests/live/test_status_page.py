@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from testbed import RunningElasticsearch
 from testbed.proxy import RunningProxy
@@ -63,6 +63,34 @@ async def test_it_refreshes_itself_while_it_is_seen(
         async with page.expect_response("**/status.json"):
             await page.clock.run_for(5_100)
         await expect(page.locator("#notes")).to_be_empty()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(0.55, 0.7, "preferred"), (0.2, 0.4, "not preferred"), (0.4, 0.6, "undecided")]
+)
+async def test_which_order_users_prefer(
+    browser: Browser, proxy: RunningProxy, low: float, high: float, said: str
+) -> None:
+    endpoint = {"endpoint": "an_endpoint", "model": "m"}
+    counts = {"win": 1200, "tie": 3, "loss": 4, "preferred": {"share": 0.6, "low": low, "high": high}}
+    online = {
+        "mrr": [{"mode": "interleaved", **endpoint, "searches": 1207, "before": 1 / 3, "after": 0.5}],
+        "interleaved": [{**endpoint, "against": "first_stage", **counts}],
+    }
+
+    async def told(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, json={**await answer.json(), "online": online})
+
+    async with visit(browser, proxy.admin.url, "about:blank", size=PHONE) as page:
+        await page.route("**/status.json", told)
+        await page.goto("/status")
+        row = page.locator("section[aria-label^=Which] tbody tr")
+        await expect(row).to_contain_text("first stage")
+        await expect(row.locator(".chip")).to_have_text(said)
+        await expect(page.locator("section[aria-label^=Where] tbody tr")).to_contain_text("0.333")
+        assert await overflow(page) == 0
+        assert await violations(page) == []
 
 
 async def test_the_settings_are_in_reach_after_many_searches(browser: Browser, proxy: RunningProxy) -> None:

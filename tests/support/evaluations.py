@@ -49,13 +49,13 @@ def evaluation(
             else:
                 asked[each.name].answers[name] = _answer(rng, each, judgments[name], skill)
     where = Path("evaluation")
-    plan = Plan("films", systems, MEASURES, first, where, 2, 0, cold=False, fresh=False, seed=1)
+    plan = Plan("films", systems, MEASURES, first, where, 0, cold=False, fresh=False, seed=1)
     plan = replace(plan, unjudged=unjudged)
     pair = paired(texts, judgments)
     results = results_of(systems, asked, pair, MEASURES, baseline=first, unjudged=unjudged, seed=1)
     state = IndexState(DOCUMENTS, "9.5.0", [], {})
     return Evaluation(
-        plan, "http://localhost:9201", Material(pair, ["judgments.jsonl"]), state, [], results, 9.0, 9.0
+        plan, "http://localhost:9201", 2, Material(pair, ["judgments.jsonl"]), state, [], results, 9.0, 9.0
     )
 
 

@@ -1,4 +1,7 @@
-"""The recordings of requests, by the keys that ask for them: few, for a short time, each handed over once."""
+"""The recordings of requests, by the keys that ask for them: few, for a short time, each handed over once.
+
+They hold texts of documents, so a timer forgets what no one comes for, also where nothing else happens.
+"""
 
 import secrets
 import time
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from rerank_proxy.concurrency.timers import Timers
 from rerank_proxy.search.recorded import written
 from rerank_proxy.search.recording import Recording
 
@@ -34,6 +38,7 @@ class Recordings:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: dict[str, _Entry] = {}  # the oldest first
+        self._timers = Timers()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -45,6 +50,7 @@ class Recordings:
             del self._entries[next(iter(self._entries))]
         key = secrets.token_urlsafe(_KEY_BYTES)
         self._entries[key] = _Entry(self._clock() + KEPT_S)
+        self._timers.start("the last one", KEPT_S, self._forget_old)
         return key
 
     def begin(self, key: str) -> Recording | None:

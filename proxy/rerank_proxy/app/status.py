@@ -1,9 +1,9 @@
-"""How the application is, for the status page: models, queue and cache, endpoints, recent outcomes.
+"""How the application is, for the status page: models, queue and cache, endpoints, clicks, recent outcomes.
 
 Bounded, and without secrets: of an endpoint no setting is told but its model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -17,12 +17,23 @@ MOST: Final = 200
 
 
 class Status:
-    """Tells it."""
+    """Tells it.
 
-    def __init__(self, engine: Engine, endpoints: Endpoints, recent: Recent) -> None:
+    Args:
+        online: Returns what clicks have come to.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        endpoints: Endpoints,
+        recent: Recent,
+        online: Callable[[], Mapping[str, Any]],
+    ) -> None:
         self._engine = engine
         self._endpoints = endpoints
         self._recent = recent
+        self._online = online
 
     def shown(self) -> dict[str, Any]:
         """Return all of it, ready for JSON."""
@@ -38,6 +49,7 @@ class Status:
                 "cache_bytes": load.cache_bytes,
             },
             "endpoints": [*islice(self._all_endpoints(), MOST)],
+            "online": self._online(),
             "recent": self._recent.shown(),
         }
 

@@ -93,7 +93,6 @@ class EvaluateCommand:
             measures=names,
             baseline=options.baseline or known[0],
             directory=options.out,
-            concurrency=options.concurrency,
             timed=options.timed,
             cold=options.cold,
             fresh=options.fresh,

@@ -17,7 +17,7 @@ from rerank_proxy.relevance.judging.desk import agreements
 from rerank_proxy.relevance.judging.settling import Rule, Settled, settle
 from rerank_proxy.relevance.judging.workspace import Machine, Workspace, machine_name, person_grades
 from rerank_proxy.relevance.judgments import Query
-from rerank_proxy.relevance.reading import write_judgments
+from rerank_proxy.relevance.writing import write_judgments
 
 _ENDPOINT: Final = "endpoint:"
 """Stands before the name of a judge that is an endpoint."""

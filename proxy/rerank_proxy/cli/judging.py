@@ -98,7 +98,7 @@ def pool_command(**options: Any) -> None:
 
     async def work(searcher: Searcher) -> None:
         with Bars() as progress:
-            await make_pool(workspace, queries, systems, searcher, progress, options["concurrency"])
+            await make_pool(workspace, queries, systems, searcher, progress)
 
     url = options["url"]
     _run(work, options)
@@ -226,7 +226,7 @@ def ask_command(**options: Any) -> None:
                 texts_of(searcher, workspace.plan.index, workspace.plan.fields),
                 progress,
             )
-            asked.append(await asking.run(pools, file, options["concurrency"]))
+            asked.append(await asking.run(pools, file))
 
     _run(work, options)
     with failing():

@@ -12,7 +12,7 @@ from collections.abc import Set
 from functools import lru_cache
 from typing import Final
 
-from rerank_proxy.http import grammar
+from rerank_proxy.http import grammar, handover
 from rerank_proxy.http.hop_by_hop import OF_THE_CONNECTION
 
 REMEMBERED: Final = 256
@@ -32,6 +32,9 @@ _REQUEST_FIELDS = grammar.lines_of(
 )
 _RESPONSE_FIELDS = grammar.lines_of(b"content-length", b"transfer-encoding", *_HOP_NAMES)
 _HOP_LINES = grammar.lines_of(*_HOP_NAMES)
+_OWN_NAMES = handover.HEADER.encode(), handover.RECORD.encode()
+_OWN_LINES = re.compile(rb"\r\n(?:%b[^:\r]*|%b):[^\r]*" % _OWN_NAMES)
+"""Finds what the parts of the proxy say to each other, in a lower-cased head."""
 _EXPECT_LINES = grammar.lines_of(b"expect")
 _CODING_WITH_TAB = re.compile(rb"\r\ntransfer-encoding:[^\r]*\t")
 _HOST_LINE = re.compile(rb"(\r\n(?i:host):)[^\r]*")
@@ -188,7 +191,7 @@ class RequestFields(Fields):
         return parts
 
     def _forward(self, host: bytes | None, *, expect: bool) -> tuple[bytes, bytes]:
-        raw = self.without_hop_lines(self._raw)
+        raw = grammar.without_lines(self.without_hop_lines(self._raw), _OWN_LINES)
         if self.expects_continue and not expect:
             raw = grammar.without_lines(raw, _EXPECT_LINES)
         if host is not None and self._has_host:

@@ -64,7 +64,6 @@ class Asking:
     Attributes:
         state: The state of the index: what was asked before counts only if it is the same.
         depth: How many hits are measured.
-        concurrency: How many searches are under way at once.
     """
 
     searcher: Searcher
@@ -72,7 +71,6 @@ class Asking:
     index: str
     state: IndexState
     depth: int
-    concurrency: int
 
     async def ask(self, systems: Sequence[System], queries: Sequence[Query], done: Done) -> dict[str, Asked]:
         """Ask every system every query, and return what came, by the names of the systems.
@@ -90,7 +88,9 @@ class Asking:
             await self._one(system, query, asked[system.name])
             done()
 
-        await work_on([(each, query) for query in queries for each in systems], one, self.concurrency)
+        await work_on(
+            [(each, query) for query in queries for each in systems], one, self.searcher.concurrency
+        )
         return asked
 
     async def time(

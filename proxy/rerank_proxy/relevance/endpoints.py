@@ -1,12 +1,14 @@
 """Inference endpoints of a running proxy: who they are, and what they score."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.foreign_answers import Score
 from rerank_proxy.relevance.searching import RefusedError, Searcher
 
 
@@ -21,11 +23,21 @@ class EndpointInfo:
 def info_of(answer: Any) -> EndpointInfo | None:
     """Return what an answer says of one endpoint; None if it is not such an answer."""
     try:
-        (shown,) = answer["endpoints"]
-        settings = shown.get("service_settings", {})
-        return EndpointInfo(shown.get("service"), settings.get("model_id", settings.get("model")))
-    except (AttributeError, KeyError, TypeError, ValueError):
+        (shown,) = msgspec.convert(answer, _Shown).endpoints
+    except ValueError:  # one by msgspec, too
         return None
+    settings = shown.service_settings
+    model = settings.get("model_id", settings.get("model"))
+    return EndpointInfo(shown.service, model if isinstance(model, str) else None)
+
+
+class _Endpoint(msgspec.Struct):
+    service: str | None = None
+    service_settings: dict[str, Any] = {}
+
+
+class _Shown(msgspec.Struct):
+    endpoints: list[_Endpoint]
 
 
 def path_of(endpoint: str) -> str:
@@ -61,12 +73,18 @@ async def scores_of(searcher: Searcher, endpoint: str, query: str, texts: Sequen
     body = {"query": query, "input": [*texts], "top_n": len(texts)}
     answer = await searcher.post(path_of(endpoint), body)
     try:
-        scores = {int(row["index"]): float(row["relevance_score"]) for row in answer["rerank"]}
-        found = [scores[place] for place in range(len(texts))]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        found = []
-    if len(found) < len(texts) or not all(map(math.isfinite, found)):
+        scores = {row.index: row.relevance_score for row in msgspec.convert(answer, _Ranked).rerank}
+        return [scores[place] for place in range(len(texts))]
+    except (KeyError, msgspec.ValidationError):
         raise RelevanceError(
             f"{endpoint}: {searcher.url} answered without a score for every text: is it the proxy?"
-        )
-    return found
+        ) from None
+
+
+class _Scored(msgspec.Struct):
+    index: int
+    relevance_score: Score
+
+
+class _Ranked(msgspec.Struct):
+    rerank: list[_Scored]

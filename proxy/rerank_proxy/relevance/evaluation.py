@@ -39,7 +39,6 @@ class Plan:
     measures: Sequence[str]
     baseline: str
     directory: Path
-    concurrency: int
     timed: int
     cold: bool
     fresh: bool
@@ -77,6 +76,7 @@ class Evaluation:
     """What came of a plan.
 
     Attributes:
+        concurrency: How many searches were under way at once.
         missing: Ids of judged documents that the index does not hold.
         took_s: How long it took.
         ended: In seconds since 1970.
@@ -84,6 +84,7 @@ class Evaluation:
 
     plan: Plan
     url: str
+    concurrency: int
     material: Material
     state: IndexState
     missing: Sequence[str]
@@ -119,7 +120,8 @@ def material_of(
     else:
         assert judgments is not None
         sources = list(dict.fromkeys(str(each) for each in (queries or judgments, judgments)))
-        pair = paired(read_queries(queries or judgments), read_judgments(judgments))
+        asked = read_queries(queries or judgments)
+        pair = paired(asked, read_judgments(judgments, asked))
     if not pair.queries:
         raise RelevanceError(
             f"no query of {sources[0]} has a document graded above 0 in {sources[-1]}: {len(pair.unjudged)} "
@@ -149,7 +151,7 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
                     f"index {plan.index} holds none of the {len(judged)} judged documents: the ids of "
                     f"judgments are those of documents (_id), and there is no {absent[0]}"
                 )
-            asking = Asking(searcher, journal, plan.index, state, plan.depth, plan.concurrency)
+            asking = Asking(searcher, journal, plan.index, state, plan.depth)
             done = steps(progress, "searching", len(queries) * len(plan.systems))
             asked = await asking.ask(plan.systems, queries, done)
             _check(asked, plan)
@@ -168,7 +170,9 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
         seed=plan.seed,
     )
     took_s = time.monotonic() - began
-    return Evaluation(plan, searcher.url, material, state, absent, results, took_s, time.time())
+    return Evaluation(
+        plan, searcher.url, searcher.concurrency, material, state, absent, results, took_s, time.time()
+    )
 
 
 def _refuse_judges(material: Material, state: IndexState) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
+
 from rerank_proxy.relevance.endpoints import path_of
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.searching import RefusedError, Searcher
+from rerank_proxy.relevance.searching import RefusedError, Searcher, check_whole
 
 _BATCH: Final = 1000
 
@@ -38,37 +40,79 @@ async def state_of(searcher: Searcher, index: str, endpoints: Collection[str]) -
         RelevanceError: There is no such index, it is empty, or it may not be read.
     """
     name = quote(index, safe=",*-")
+    info = await _shown(searcher, "/")
     try:
-        info = await searcher.get("/")
         documents = int((await searcher.get(f"/{name}/_count"))["count"])
     except RefusedError as error:
         raise RelevanceError(f"index {index}: {error.status}: {error.reason}") from None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise RelevanceError(f"{searcher.url} does not answer as Elasticsearch does") from None
     if not documents:
         raise RelevanceError(f"index {index}: holds no documents")
     columns = "h=index,uuid,docs.count,docs.deleted&s=index"
     rows = await _shown(searcher, f"/_cat/indices/{name}?format=json&{columns}")
     configured = {each: await _shown(searcher, path_of(each)) for each in endpoints}
-    version = info.get("version", {}).get("number", "unknown") if isinstance(info, dict) else "unknown"
-    return IndexState(documents, str(version), [documents, rows], configured)
+    return IndexState(documents, _version(info), [documents, rows], configured)
+
+
+def _version(info: Any) -> str:
+    try:
+        return str(info["version"]["number"])
+    except (KeyError, TypeError, IndexError):
+        return "unknown"
 
 
 async def missing(searcher: Searcher, index: str, documents: Collection[str]) -> list[str]:
-    """Return the ids that no document of an index has, in order."""
+    """Return the ids that no document of an index has, in order.
+
+    Raises:
+        RelevanceError: The index cannot be asked for all of them, or several have a document of one id.
+    """
     ids = sorted(documents)
-    found: set[str] = set()
+    absent: list[str] = []
     for start in range(0, len(ids), _BATCH):
-        body = {
-            "query": {"ids": {"values": ids[start : start + _BATCH]}},
-            "size": _BATCH,
-            "_source": False,
-            "sort": ["_doc"],
-        }
-        path = f"/{quote(index, safe=',*-')}/_search?filter_path=hits.hits._id"
-        answer = await searcher.post(path, body)
-        found |= {hit["_id"] for hit in answer.get("hits", {}).get("hits", [])}
-    return [name for name in ids if name not in found]
+        wanted = ids[start : start + _BATCH]
+        found = await _found(searcher, index, wanted)
+        absent += [name for name in wanted if name not in found]
+    return absent
+
+
+async def _found(searcher: Searcher, index: str, ids: Sequence[str]) -> dict[str, str]:
+    """Return in which index each of some documents is."""
+    # One hit more than there are ids: so there are always two of one id to see if any is in two indices.
+    body = {"query": {"ids": {"values": ids}}, "size": len(ids) + 1, "_source": False, "sort": ["_doc"]}
+    shown = "hits.hits._id,hits.hits._index,timed_out,_shards,_clusters"
+    try:
+        answer = await searcher.post(f"/{quote(index, safe=',*-')}/_search?filter_path={shown}", body)
+        check_whole(answer)
+        read = msgspec.convert(answer, _Answer)
+    except RefusedError as error:
+        raise RelevanceError(f"index {index}: {error.status}: {error.reason}") from None
+    except msgspec.ValidationError:
+        raise RelevanceError(f"{searcher.url} does not answer a search as Elasticsearch does") from None
+    found: dict[str, str] = {}
+    for hit in read.hits.hits:
+        if (other := found.setdefault(hit.id, hit.index)) != hit.index:
+            raise RelevanceError(
+                f"index {index}: document {hit.id} is in {other} and in {hit.index}, and judgments "
+                "do not say which is meant: evaluate each index by itself"
+            )
+    return found
+
+
+class _Hit(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    index: str = msgspec.field(name="_index")
+
+
+class _Hits(msgspec.Struct):
+    hits: list[_Hit] = []
+
+
+class _Answer(msgspec.Struct):
+    """With `filter_path` a search without hits is an empty object."""
+
+    hits: _Hits = msgspec.field(default_factory=_Hits)
 
 
 async def _shown(searcher: Searcher, path: str) -> Any:

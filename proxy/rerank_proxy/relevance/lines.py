@@ -2,37 +2,41 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rerank_proxy.relevance.errors import FormatError
-from rerank_proxy.relevance.files import read
 from rerank_proxy.relevance.judgments import MAX_GRADE
 
-MAX_BYTES: Final = 1 << 30
-"""The largest file of queries, judgments or clicks."""
 MAX_LINE: Final = 1 << 20
 """The most bytes of a line."""
 MAX_ID: Final = 512
 """The most bytes of an id: Elasticsearch allows no longer ones."""
+_GRADE: Final = re.compile(r"[+-]?[0-9]{1,9}(?:\.0*)?")
+"""A whole number as programs write it: float() would read 1_0 as 10 as well."""
+_SHOWN: Final = 40
+"""Characters of a value that a fault shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that is not blank, without its end.
+    """A line that is not blank, without its end; or an entry of a file that is a single JSON document.
 
     Attributes:
         number: From 1.
+        unit: What is numbered.
     """
 
     file: Path
     number: int
     text: str
+    unit: str = "line"
 
     def fault(self, problem: str) -> FormatError:
-        return FormatError(self.file, self.number, problem)
+        return FormatError(self.file, self.number, problem, unit=self.unit)
 
     def object(self) -> dict[str, Any]:
         """Read the line as a JSON object.
@@ -41,10 +45,9 @@ class Line:
             FormatError: It is something else.
         """
         try:
-            value = json.loads(self.text)
+            value = json_of(self.text)
         except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "too deep or too long"
-            raise self.fault(f"is not JSON: {reason}") from None
+            raise self.fault(f"is not JSON: {reason_of(error)}") from None
         if not isinstance(value, dict):
             raise self.fault("is not a JSON object: expected {…}")
         return value
@@ -96,31 +99,73 @@ class Line:
         Raises:
             FormatError: It is none, or too large.
         """
-        if isinstance(value, str) and len(value) < 20:
-            try:
-                value = float(value)
-            except ValueError:
-                value = None
+        given = value
+        if isinstance(value, str):
+            value = float(value) if _GRADE.fullmatch(value.strip()) else None
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-            raise self.fault("the grade must be a whole number, such as 0, 1 or 2")
+            raise self.fault(
+                f"the grade must be a whole number, such as 0, 1 or 2, and is {_short(given)}; put such "
+                "numbers in place of labels and fractions"
+            )
         if not -MAX_GRADE <= value <= MAX_GRADE:
             raise self.fault(f"the grade must be between -{MAX_GRADE} and {MAX_GRADE}")
         return int(value)
 
 
-def lines_of(path: Path) -> Iterator[Line]:
-    r"""Yield the lines of a file in UTF-8 that are not blank. Only \n and \r\n end a line.
+def lines_of(path: Path, content: bytes) -> Iterator[Line]:
+    r"""Yield the lines of a text in UTF-8 that are not blank. Only \n and \r\n end a line.
+
+    Args:
+        path: The file that holds it.
 
     Raises:
-        RelevanceError: The file cannot be read. Or a line is too long or not UTF-8, with its number.
+        FormatError: A line is too long, not UTF-8, or holds what no text does.
     """
-    for number, ended in enumerate(io.BytesIO(read(path, MAX_BYTES)), 1):
+    for number, ended in enumerate(io.BytesIO(content), 1):
         data = ended.removesuffix(b"\n")
         if len(data) > MAX_LINE:
             raise FormatError(path, number, f"is longer than {MAX_LINE} bytes")
         try:
-            text = data.decode("utf-8-sig" if number == 1 else "utf-8").removesuffix("\r")
+            text = data.decode("utf-8").removesuffix("\r")
         except UnicodeDecodeError:
             raise FormatError(path, number, "is not UTF-8: save the file in that coding") from None
+        if "\0" in text:
+            raise FormatError(path, number, "holds a NUL: is it in UTF-16? Save the file as UTF-8")
+        if "\r" in text:
+            raise FormatError(path, number, r"holds a carriage return (\r): end lines with \n or \r\n")
         if text.strip():
             yield Line(path, number, text)
+
+
+def json_of(text: str | bytes) -> Any:
+    """Parse JSON. Of members with one name, json.loads would take the last.
+
+    Raises:
+        ValueError, RecursionError: It cannot be.
+    """
+    return json.loads(text, object_pairs_hook=_members)
+
+
+def reason_of(error: Exception) -> str:
+    """Say why JSON cannot be parsed."""
+    if isinstance(error, _TwiceError):
+        return str(error)
+    return error.msg if isinstance(error, json.JSONDecodeError) else "too deep or too long"
+
+
+class _TwiceError(ValueError):
+    """Two members of an object have one name."""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise _TwiceError(f"{_short(double)} is there twice in one object")
+    return members
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"

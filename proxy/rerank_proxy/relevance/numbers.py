@@ -23,4 +23,4 @@ def p_of(value: float) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    return f"{signed(low)} to {signed(high)}"
+    return NONE if math.isnan(low) else f"{signed(low)} to {signed(high)}"

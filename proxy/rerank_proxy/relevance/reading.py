@@ -2,62 +2,67 @@
 
 | Form | Queries | Judgments |
 | --- | --- | --- |
-| TREC | `id<TAB>text`, or topics in SGML | `query iteration document grade` (qrels) |
+| TREC | `id<TAB>text`, or topics in SGML or XML | `query iteration document grade` (qrels) |
 | BEIR | `{"_id", "text"}` a line | `query<TAB>document<TAB>grade`, with or without a header |
-| JSON lines | `{"query", "grades"}` a line, and `"id"` if wanted | the same file |
+| JSON | `{"query", "grades"}` a line, and `"id"` if wanted, or a document (`objects`) | the same file |
+| Table | columns with tabs, commas or semicolons between, and a header that names them | the same file |
+
+Queries without ids are told apart by their texts, and numbered from 1 in the order in which they are met.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Container, Iterator, Mapping
+from itertools import chain, count
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 from rerank_proxy.relevance.clicks import Click, click_of
-from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.files import write
-from rerank_proxy.relevance.judgments import Judgments, Query
+from rerank_proxy.relevance.errors import FormatError, RelevanceError
+from rerank_proxy.relevance.judgments import Query
 from rerank_proxy.relevance.lines import Line, lines_of
+from rerank_proxy.relevance.objects import objects_of
+from rerank_proxy.relevance.packing import content_of
+from rerank_proxy.relevance.rows import DOCUMENTS, GRADES, QUERY_IDS, TEXTS, Row, graded, plain, row_of
+from rerank_proxy.relevance.tables import TAB, Header
 from rerank_proxy.relevance.topics import topics_of
 
-Form = Literal["trec", "beir", "jsonl"]
-"""A form of judgments in which they are written."""
-
-_BEIR_HEADER: Final = ("query-id", "corpus-id", "score")
 _CLICK_COLUMNS: Final = ("query", "document", "position")
-_FORMS: Final[Mapping[str, Form]] = {".tsv": "beir", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 def read_queries(path: Path) -> dict[str, Query]:
     """Read queries, by their ids.
 
-    Lines `{"query", "grades"}` without `"id"` are numbered from 1.
-
     Raises:
         RelevanceError: The file cannot be read, holds no query, or one twice with different texts.
     """
     found: dict[str, Query] = {}
-    for line, query in _queries(path):
-        if found.setdefault(query.id, query) != query:
-            raise line.fault(f"the query {query.id} is there already, with another text")
+    for line, name, text, _ in _identified(_rows(path, judged=False), {}):
+        if text is None:
+            raise line.fault("has no text of a query: name the file that has, by --queries")
+        found.setdefault(name, Query(name, text))
     if not found:
         raise RelevanceError(f"{path}: holds no queries")
     return found
 
 
-def read_judgments(path: Path) -> dict[str, dict[str, int]]:
+def read_judgments(path: Path, queries: Mapping[str, Query] | None = None) -> dict[str, dict[str, int]]:
     """Read judgments, by the ids of query and document.
 
+    Args:
+        queries: Those that are judged, of another file: judgments that give their text alone get their ids.
+
     Raises:
-        RelevanceError: The file cannot be read, holds no judgment, or two different ones of one pair.
+        RelevanceError: The file cannot be read, holds no judgment, two different ones of one pair, or ones of
+            a query that has another text among the queries.
     """
     found: dict[str, dict[str, int]] = {}
-    for line, query, grades in _judgments(path):
-        known = found.setdefault(query, {})
+    for line, name, _, grades in _identified(_rows(path, judged=True), queries or {}):
+        if grades is None:
+            raise line.fault("has no grade: is this a file of queries?")
+        known = found.setdefault(name, {})
         for document, grade in grades.items():
             if known.setdefault(document, grade) != grade:
                 raise line.fault(
-                    f"document {document} has the grade {known[document]} for query {query} already: keep one"
+                    f"document {document} has the grade {known[document]} for query {name} already: keep one"
                 )
     if not any(found.values()):
         raise RelevanceError(f"{path}: holds no judgments")
@@ -65,7 +70,7 @@ def read_judgments(path: Path) -> dict[str, dict[str, int]]:
 
 
 def read_clicks(path: Path) -> list[Click]:
-    """Read what users saw and clicked: lines of JSON, or columns with a header, separated by tabs.
+    """Read what users saw and clicked: lines of JSON, or columns with a header.
 
     Raises:
         RelevanceError: The file cannot be read, or holds no clicks.
@@ -76,145 +81,112 @@ def read_clicks(path: Path) -> list[Click]:
     return found
 
 
-def write_judgments(
-    path: Path,
-    judgments: Judgments,
-    *,
-    queries: Mapping[str, Query] | None = None,
-    form: Form | None = None,
-    sources: Mapping[str, Mapping[str, str]] | None = None,
-) -> None:
-    """Write judgments, in the place of those of a former file.
-
-    Args:
-        queries: Texts of the queries, which JSON lines hold.
-        sources: Who has given each grade, for TREC's column of the iteration; it is 0 where nothing is said.
-        form: Follows from the name of the file if it is not given: TREC's, unless it ends in .tsv or .jsonl.
+def _identified(
+    rows: Iterator[Row], queries: Mapping[str, Query]
+) -> Iterator[tuple[Line, str, str | None, Mapping[str, int] | None]]:
+    """Yield what rows say, with the id of the query in each.
 
     Raises:
-        RelevanceError: The file cannot be written, or the form cannot hold an id.
+        FormatError: A query has two texts.
     """
-    chosen = form or _FORMS.get(path.suffix, "trec")
-    lines = (
-        _json_lines(judgments, queries or {})
-        if chosen == "jsonl"
-        else _columns(path, judgments, chosen, sources or {})
-    )
-    write(path, "".join(f"{line}\n" for line in lines).encode("utf-8"))
+    texts = {name: query.text for name, query in queries.items()}
+    names: dict[str, str] = {}
+    for known, query in queries.items():
+        names.setdefault(query.text, known)
+    for line, given, text, grades in rows:
+        name = given or names.get(text or "") or _free(texts, len(names) + 1)
+        if text is not None:
+            names.setdefault(text, name)
+            if texts.setdefault(name, text) != text:
+                raise line.fault(f"the query {name} is there already, with another text")
+        yield line, name, text, grades
 
 
-def _queries(path: Path) -> Iterator[tuple[Line, Query]]:
-    lines = lines_of(path)
+def _free(taken: Container[str], number: int) -> str:
+    """Return the first number, from one on, that no query has as its id."""
+    return next(str(each) for each in count(number) if str(each) not in taken)
+
+
+def _rows(path: Path, *, judged: bool) -> Iterator[Row]:
+    """Yield what the lines of a file say.
+
+    Args:
+        judged: Whether columns without a header are judgments.
+    """
+    content = content_of(path)
+    if content.lstrip()[:1] in (b"{", b"["):
+        yield from objects_of(path, content)
+        return
+    lines = lines_of(path, content)
     first = next(lines, None)
     if first is None:
         return
-    lines = chain([first], lines)
-    mark = first.text.lstrip()[0]
-    if mark == "<":
-        yield from topics_of(lines)
-        return
-    for number, line in enumerate(lines, 1):
-        yield line, _of_object(line, number) if mark == "{" else _of_columns(line)
+    if first.text.lstrip().startswith("<"):
+        yield from topics_of(chain([first], lines))
+    elif header := _header(first, judged=judged):
+        yield from (row_of(line, values) for line, values in header.rows(lines))
+    else:
+        of_columns = _judgment if judged else _query
+        yield from map(of_columns, chain([first], lines))
 
 
-def _of_object(line: Line, number: int) -> Query:
-    values = line.object()
-    if "query" in values:
-        return Query(_number_or_id(line, values, number), line.query_text(values["query"]))
-    name = line.member(values, "_id", "id")
-    return Query(line.id(name, "id of the query"), line.query_text(line.member(values, "text")))
+def _header(line: Line, *, judged: bool) -> Header | None:
+    """Return the header that a line is, if its columns hold what is wanted."""
+    groups = ((*QUERY_IDS, *TEXTS), DOCUMENTS, GRADES)
+    found = Header.of(line, *groups)
+    return found if found is not None or judged else Header.of(line, TEXTS)
 
 
-def _number_or_id(line: Line, values: Mapping[str, Any], number: int) -> str:
-    return line.id(values.get("id", number), "id of the query")
-
-
-def _of_columns(line: Line) -> Query:
-    name, tab, text = line.text.partition("\t")
+def _query(line: Line) -> Row:
+    name, tab, text = line.text.strip().partition(TAB)
     if not tab:
         raise line.fault("expected the id of the query, a tab, and its text")
-    return Query(line.id(name.strip(), "id of the query"), line.query_text(text.strip()))
+    if TAB in text.strip():
+        raise line.fault(
+            f"has {line.text.count(TAB) + 1} columns, and only two are known, the id of the query and its "
+            "text: name the columns in a first line, as in id<TAB>query<TAB>more"
+        )
+    return Row(line, line.id(name.strip(), "id of the query"), line.query_text(text.strip()), None)
 
 
-def _judgments(path: Path) -> Iterator[tuple[Line, str, dict[str, int]]]:
-    for number, line in enumerate(lines_of(path), 1):
-        if line.text.lstrip().startswith("{"):
-            yield line, *_graded_object(line, number)
-            continue
-        columns = line.text.split("\t")
-        if number == 1 and tuple(column.strip().lower() for column in columns) == _BEIR_HEADER:
-            continue
-        if len(columns) != 3:
-            columns = line.text.split()
-            del columns[1:2]
-        if len(columns) != 3 or not all(columns):
-            raise line.fault(
-                "expected `query iteration document grade` (TREC), or query, document and grade with tabs "
-                "between them (BEIR)"
-            )
-        query, document, grade = columns
-        yield line, line.id(query, "id of the query"), _graded(line, {document: grade.strip()})
+def _judgment(line: Line) -> Row:
+    columns = [column.strip() for column in line.text.split(TAB)]
+    if len(columns) not in (3, 4):
+        columns = line.text.split()
+        if len(columns) != 4:
+            raise _unknown(line)
+    if not all(columns):
+        raise _unknown(line)
+    query, *_, document, grade = columns
+    return Row(line, line.id(query, "id of the query"), None, graded(line, {document: grade}))
 
 
-def _graded_object(line: Line, number: int) -> tuple[str, dict[str, int]]:
-    values = line.object()
-    if "query-id" in values:
-        query = line.id(values["query-id"], "id of the query")
-        document = line.id(line.member(values, "corpus-id"), "id of the document")
-        return query, _graded(line, {document: line.member(values, "score")})
-    grades = line.member(values, "grades")
-    if not isinstance(grades, dict):
-        raise line.fault('"grades" must be an object, {"id of a document": grade, …}')
-    return _number_or_id(line, values, number), _graded(line, grades)
-
-
-def _graded(line: Line, grades: Mapping[str, Any]) -> dict[str, int]:
-    return {line.id(name, "id of the document"): line.grade(grade) for name, grade in grades.items()}
+def _unknown(line: Line) -> FormatError:
+    """Say that a line has no columns of judgments, and what it looks like."""
+    columns = line.text.split()
+    if len(columns) > 1 and columns[1].startswith("qid:"):
+        return line.fault("is a line of LETOR, which has features in place of ids: take the qrels behind it")
+    if len(columns) == 6:
+        return line.fault("is of a run, what a system found: take the qrels, which have four columns")
+    return line.fault(
+        "expected `query iteration document grade` (TREC), or query, document and grade with tabs "
+        "between them (BEIR); other columns take a first line that names them, as in query_id,doc_id,grade"
+    )
 
 
 def _clicks(path: Path) -> Iterator[Click]:
-    names: list[str] | None = None
-    for line in lines_of(path):
-        if line.text.lstrip().startswith("{"):
-            yield click_of(line, line.object())
-        elif names is None:
-            names = [name.strip().lower() for name in line.text.split("\t")]
-            if not {*_CLICK_COLUMNS} <= {*names}:
-                raise line.fault(f"expected a header with {', '.join(_CLICK_COLUMNS)}, separated by tabs")
-        else:
-            columns = line.text.split("\t")
-            if len(columns) != len(names):
-                raise line.fault(f"has {len(columns)} columns, and the header {len(names)}")
-            yield click_of(line, dict(zip(names, columns, strict=True)))
-
-
-def _json_lines(judgments: Judgments, queries: Mapping[str, Query]) -> Iterator[str]:
-    for name, grades in judgments.items():
-        values: dict[str, Any] = {"id": name, "grades": dict(grades)}
-        if name in queries:
-            values = {"id": name, "query": queries[name].text, "grades": dict(grades)}
-        yield json.dumps(values, ensure_ascii=False)
-
-
-def _columns(
-    path: Path, judgments: Judgments, form: Form, sources: Mapping[str, Mapping[str, str]]
-) -> Iterator[str]:
-    if form == "beir":
-        yield "\t".join(_BEIR_HEADER)
-    for query, grades in judgments.items():
-        for document, grade in grades.items():
-            _check_separators(path, (query, document), form)
-            source = sources.get(query, {}).get(document, "0")
-            yield (
-                f"{query} {source} {document} {grade}" if form == "trec" else f"{query}\t{document}\t{grade}"
-            )
-
-
-def _check_separators(path: Path, ids: Iterable[str], form: Form) -> None:
-    for name in ids:
-        parts = name.split() if form == "trec" else [name.strip()]
-        if parts != [name] or any(mark in name for mark in "\t\r\n") or name[0] in "{\ufeff":
-            raise RelevanceError(
-                f"{path}: the id {name!r} cannot be written in this form, because of a separator in it: give "
-                "the file a name that ends in .jsonl"
-            )
+    lines = lines_of(path, content_of(path))
+    first = next(lines, None)
+    if first is None:
+        return
+    if first.text.lstrip().startswith("{"):
+        for line in chain([first], lines):
+            yield click_of(line, {plain(name): value for name, value in line.object().items()})
+        return
+    header = Header.of(first, *([name] for name in _CLICK_COLUMNS))
+    if header is None:
+        raise first.fault(
+            f"expected a header with {', '.join(_CLICK_COLUMNS)}, with tabs, commas or semicolons between"
+        )
+    for line, values in header.rows(lines):
+        yield click_of(line, values)

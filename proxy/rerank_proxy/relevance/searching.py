@@ -2,26 +2,29 @@
 
 import asyncio
 import json
-import math
 import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 
 from rerank_proxy.errors import reason_of
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.inference.remote.retries import retry_after
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.foreign_answers import NotJsonError, Score, TooLongError, body_of, parsed
 from rerank_proxy.relevance.judgments import Hit
+from rerank_proxy.relevance.places import by_names
 from rerank_proxy.relevance.x_rerank import Reranking, rerankings
 
 BUSY: Final = frozenset({429, 503})
 """Statuses after which a search is sent again."""
+_T = TypeVar("_T")
 _LONGEST_WAIT_S: Final = 60.0
 _MAX_ANSWER: Final = 64 << 20
 
@@ -52,14 +55,14 @@ class Found:
         hits: Best first.
         took_ms: From the request to the whole answer, as the client sees it; of the last attempt.
         x_rerank: The header as it came, None if there is none.
-        answer: The whole answer, for what the hits hold besides.
+        fields: Of each hit by its id, what the search has asked for in `fields`: lists by their names.
         attempts: How often it was sent.
     """
 
     hits: Sequence[Hit]
     took_ms: float
     x_rerank: str | None
-    answer: Mapping[str, Any] = field(repr=False)
+    fields: Mapping[str, Mapping[str, Sequence[Any]]] = field(repr=False)
     attempts: int = 1
 
     @property
@@ -80,7 +83,7 @@ class Searcher:
         url: Its address.
         authorization: The header `Authorization`, as `cli.credentials.authorization` makes it.
         tls: What verifies its certificate.
-        concurrency: How many requests are under way at once.
+        concurrency: How many requests are under way at once; also how many pieces of work ask side by side.
         timeout_s: For one request.
         patience_s: How long a busy server (429, 503) is waited for altogether before a search fails, and one
             that has answered before and is gone, as while it is restarted.
@@ -128,10 +131,20 @@ class Searcher:
             RefusedError: The server refuses this search, or some of its shards fail.
             UnreachableError: It does not answer at all.
         """
-        answer, took_ms, x_rerank, attempts = await self._patient(
-            "POST", f"/{quote(index, safe=',*-')}/_search", body
+        path = f"/{quote(index, safe=',*-')}/_search"
+        try:
+            answer, took_ms, x_rerank, attempts = await self._patient("POST", path, body)
+        except RefusedError as refused:
+            reason = by_names(refused.reason, _printed(body))
+            raise RefusedError(refused.status, reason) from refused
+        hits = _hits(answer)
+        return Found(
+            [Hit(each.id, each.score or 0.0) for each in hits],
+            took_ms,
+            x_rerank,
+            {each.id: each.fields for each in hits},
+            attempts,
         )
-        return Found(_hits(answer), took_ms, x_rerank, answer, attempts)
 
     async def get(self, path: str) -> Any:
         """Ask for something else, such as `/_cat/indices?format=json`.
@@ -154,12 +167,15 @@ class Searcher:
     async def _patient(
         self, method: str, path: str, body: Mapping[str, Any] | None
     ) -> tuple[Any, float, str | None, int]:
+        # With tenacity, as calls of remote services have it, this took more code and was no clearer: an
+        # answer is as good a reason to try again as a failure, the last one of either is what counts when
+        # patience ends, and how often it was tried belongs to the answer.
         began, attempts = time.monotonic(), 0
         while True:
             attempts += 1
             try:
                 async with self._turns:
-                    status, text, headers, took_ms = await self._exchange(method, path, body)
+                    status, given, headers, took_ms = await self._exchange(method, path, body)
             except UnreachableError:
                 wait_s = self._wait_s(began, attempts, None) if self._has_answered else None
                 if wait_s is None:
@@ -172,10 +188,10 @@ class Searcher:
                     break
             await asyncio.sleep(wait_s)
         if status >= 400:
-            raise RefusedError(status, reason_of(text))
+            raise RefusedError(status, reason_of(given.decode("utf-8", "replace")))
         try:
-            return json.loads(text), took_ms, _text(headers.get("X-Rerank")), attempts
-        except (ValueError, RecursionError):
+            return parsed(given), took_ms, _text(headers.get("X-Rerank")), attempts
+        except NotJsonError:
             raise UnreachableError(f"{self.url} answered, but not with JSON: is it Elasticsearch?") from None
 
     def _wait_s(self, began: float, attempts: int, asked_s: float | None) -> float | None:
@@ -185,20 +201,23 @@ class Searcher:
 
     async def _exchange(
         self, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> tuple[int, str, Mapping[str, str], float]:
+    ) -> tuple[int, bytes, Mapping[str, str], float]:
         assert self._session is not None, "enter the context first"
         began = time.perf_counter()
         try:
             async with self._session.request(
-                method, self.url + path, json=body, ssl=self._tls or True, allow_redirects=False
+                method,
+                self.url + path,
+                data=None if body is None else _printed(body),
+                headers={} if body is None else {"Content-Type": "application/json"},
+                ssl=self._tls or True,
+                allow_redirects=False,
             ) as answer:
-                data = bytearray()
-                async for piece in answer.content.iter_any():
-                    data += piece
-                    if len(data) > _MAX_ANSWER:
-                        raise RefusedError(answer.status, f"with more than {_MAX_ANSWER} bytes")
+                given = await body_of(answer, _MAX_ANSWER)
                 took_ms = round((time.perf_counter() - began) * 1000, 3)
-                return answer.status, data.decode("utf-8", "replace"), answer.headers, took_ms
+                return answer.status, given, answer.headers, took_ms
+        except TooLongError:
+            raise RefusedError(200, f"the answer has more than {_MAX_ANSWER} bytes") from None
         except TimeoutError:
             raise RefusedError(504, f"no answer within {self._timeout_s:g} s") from None
         except aiohttp.InvalidURL:
@@ -208,24 +227,91 @@ class Searcher:
             raise UnreachableError(f"{self.url} cannot be reached: {words}; name it with --url") from None
 
 
-def _hits(answer: Any) -> list[Hit]:
+def _printed(body: Mapping[str, Any]) -> bytes:
+    """Return a body as it is sent."""
+    return json.dumps(body).encode()
+
+
+def check_whole(answer: Any) -> None:
+    """Check that an answer has all hits that the server could have found.
+
+    Raises:
+        RefusedError: Some are missing, or it is not the answer to a search.
+    """
+    read = _as(_Completeness, answer)
+    if read.shards.failed:
+        raise RefusedError(200, f"{read.shards.failed} shards failed: {read.shards.reason}")
+    if absent := read.clusters.skipped + read.clusters.partial + read.clusters.failed:
+        raise RefusedError(200, f"{absent} remote clusters have not answered, or not with all hits")
+    if read.timed_out:
+        raise RefusedError(200, "the search timed out, and its hits are only some")
+    if read.terminated_early:
+        raise RefusedError(200, "the search ended early (terminate_after), and its hits are only some")
+
+
+def _as(kind: type[_T], answer: Any) -> _T:
     try:
-        shards = answer.get("_shards", {})
-        if shards.get("failed"):
-            reason = shards["failures"][0]["reason"]
-            raise RefusedError(
-                200, f"{shards['failed']} shards failed: {reason_of(json.dumps({'error': reason}))}"
-            )
-        if answer.get("timed_out"):
-            raise RefusedError(200, "the search timed out, and its hits are only some")
-        found = [_hit(hit["_id"], float(hit["_score"] or 0.0)) for hit in answer["hits"]["hits"]]
-    except (AttributeError, KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError):
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError:
         raise RefusedError(200, "the answer is not that of a search") from None
+
+
+def _hits(answer: Any) -> Sequence["_Hit"]:
+    """Return the hits of a search that has found all that there is.
+
+    Raises:
+        RefusedError: It has not, or this is not the answer to a search.
+    """
+    check_whole(answer)
+    found = _as(_Answer, answer).hits.hits
     if len({hit.id for hit in found}) < len(found):
         raise RefusedError(
             200, "two hits have the same id, of several indices: evaluate each index by itself"
         )
     return found
+
+
+class _Failed(msgspec.Struct):
+    reason: Any = None
+
+
+class _Shards(msgspec.Struct):
+    failed: int = 0
+    failures: list[_Failed] = []
+
+    @property
+    def reason(self) -> str:
+        reasons = [each.reason for each in self.failures if each.reason is not None]
+        return reason_of(json.dumps({"error": reasons[0]})) if reasons else "no reason is given"
+
+
+class _Hit(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    score: Score | None = msgspec.field(name="_score", default=None)
+    fields: dict[str, list[Any]] = {}
+
+
+class _Hits(msgspec.Struct):
+    hits: list[_Hit]
+
+
+class _Answer(msgspec.Struct):
+    hits: _Hits
+
+
+class _Clusters(msgspec.Struct):
+    """Remote clusters whose hits are missing."""
+
+    skipped: int = 0
+    partial: int = 0
+    failed: int = 0
+
+
+class _Completeness(msgspec.Struct):
+    shards: _Shards = msgspec.field(name="_shards", default_factory=_Shards)
+    clusters: _Clusters = msgspec.field(name="_clusters", default_factory=_Clusters)
+    timed_out: bool = False
+    terminated_early: bool | None = None
 
 
 def _wait_s(attempts: int, asked_s: float | None) -> float:
@@ -237,15 +323,3 @@ def _wait_s(attempts: int, asked_s: float | None) -> float:
 def _text(header: str | None) -> str | None:
     """Return a header with all that UTF-8 cannot hold replaced."""
     return None if header is None else header.encode("utf-8", "replace").decode()
-
-
-def _hit(name: Any, score: float) -> Hit:
-    """Return a hit that can be written to a file of JSON.
-
-    Raises:
-        ValueError: Its id is not text or holds half of a surrogate pair, or its score is not finite.
-    """
-    if not isinstance(name, str) or not math.isfinite(score):
-        raise ValueError(name, score)
-    name.encode()
-    return Hit(name, score)

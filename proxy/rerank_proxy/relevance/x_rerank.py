@@ -1,6 +1,10 @@
 """The header `X-Rerank` of an answer, taken apart: what happened to each reranker of a search."""
 
+import re
 from dataclasses import dataclass
+from typing import Final
+
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,4 @@ def _count(text: str | None) -> int | None:
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text is not None else None
-    except ValueError:
-        return None
+    return float(text) if text is not None and _MILLISECONDS.fullmatch(text) else None

@@ -53,7 +53,18 @@ class _Answer(msgspec.Struct):
     hits: _Hits
 
 
+class _UnreadableError(Exception):
+    """The hits of an answer cannot be read, as where a document is nested too deep."""
+
+
 _decode_ids: Final = msgspec.json.Decoder(_Answer).decode
+
+
+def _hits_of(body: bytes) -> list[_Hit]:
+    try:
+        return _decode_ids(body).hits.hits
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _UnreadableError from None
 
 
 class Trials:
@@ -63,7 +74,8 @@ class Trials:
         self._settings = settings
         self._memory = memory
         self._counts = counts
-        self._seed: Final = secrets.token_bytes(32) if settings.seed is None else settings.seed.encode()[:64]
+        seed = settings.seed
+        self._seed: Final = secrets.token_bytes(32) if seed is None else seed.get_secret_value().encode()
         self._shadows = BackgroundTasks()
 
     def use(self, settings: OnlineSettings) -> None:
@@ -132,6 +144,8 @@ class Trials:
         endpoint = trial.reranker.inference_id
         answer.outcome = Shadow(endpoint)
         self._counts.search("shadow")
+        if not run.request.page_size:
+            return  # there is nothing to click
         if len(self._shadows) >= self._settings.shadow_at_once:
             self._counts.shadow("left_out")
             return
@@ -151,7 +165,7 @@ class Trials:
         Timings.of_what_goes_on()
         is_scored = False
         try:
-            hits = (await offload(len(body), _decode_ids, body)).hits.hits
+            hits = await offload(len(body), _hits_of, body)
             del body  # which may be long, and would be kept for as long as the model takes
             shown = [Shown(hit.index, hit.id, place) for place, hit in enumerate(hits, start + 1)]
             self._memory.remember(Compared("shadow", endpoint, ""), shown, is_scored=False, id_=id_)
@@ -162,7 +176,7 @@ class Trials:
                 places = run.trial.places_after([(doc.index, doc.id) for doc in shown])
                 self._memory.scored(id_, last.model, places)
                 is_scored = True
-        except (ElasticsearchError, UpstreamRefusedError, msgspec.DecodeError):
+        except (ElasticsearchError, UpstreamRefusedError, _UnreadableError):
             pass  # as the count says
         except Exception:
             # A defect ends one scoring, and no answer waits for it.

@@ -1,5 +1,6 @@
 """Keys of recordings: who has one gets one recording, once, and there are never many."""
 
+import asyncio
 import json
 import tracemalloc
 from types import SimpleNamespace
@@ -87,12 +88,24 @@ async def test_they_are_few_and_do_not_last() -> None:
     assert len(all_) == 1
 
 
+async def test_what_no_one_comes_for_is_forgotten_without_a_further_request(monkeypatch: Any) -> None:
+    """A client may leave between its answer and its recording, which holds texts."""
+    monkeypatch.setattr(recordings, "KEPT_S", 0.0)
+    all_ = Recordings()
+    key = all_.new_key()
+    assert len(all_) == 1
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(all_) == 0
+    assert all_.begin(key) is None
+
+
 def docs(number: int, characters: int) -> list[RankDoc]:
     text = "x" * characters
     return [RankDoc("i", str(at), at, text=text) for at in range(number)]
 
 
-def test_their_texts_are_bounded(monkeypatch: Any) -> None:
+async def test_their_texts_are_bounded(monkeypatch: Any) -> None:
     monkeypatch.setattr(recordings, "MAX_CHARACTERS", 100)
     all_ = Recordings()
     keys = []

@@ -56,10 +56,18 @@ class Laboratory:
         file = self.directory / "judgments.jsonl"
         file.write_text("\n".join(lines))
         material = material_of(None, file, None, ClickModel())
-        systems = systems_of(Wanted(["bm25:plot"], ["e"], "plot", windows))
-        values = {"concurrency": 1, "timed": 0, "cold": False, "fresh": False, "seed": 1, **changes}
-        plan = Plan("films", systems, ["nDCG@10"], "bm25", self.directory / "out", **values)
-        return await evaluate(plan, material, Searcher(self.index.url, patience_s=30), quiet)
+        values = {
+            "systems": systems_of(Wanted(["bm25:plot"], ["e"], "plot", windows)),
+            "baseline": "bm25",
+            "timed": 0,
+            "cold": False,
+            "fresh": False,
+            "seed": 1,
+            **changes,
+        }
+        plan = Plan(index="films", measures=["nDCG@10"], directory=self.directory / "out", **values)
+        searcher = Searcher(self.index.url, concurrency=1, patience_s=30)
+        return await evaluate(plan, material, searcher, quiet)
 
 
 @pytest.fixture
@@ -174,6 +182,37 @@ async def test_a_system_that_only_fails_is_given_up_and_the_others_are_shown(lab
         await laboratory.run(fresh=True)
 
 
+async def test_documents_of_one_id_in_several_indices_are_refused_before_anything_is_asked(
+    laboratory: Laboratory,
+) -> None:
+    """Where only one of them is found, its grade would be the other's."""
+    laboratory.index.indices = ("films-1", "films-2")
+    with pytest.raises(RelevanceError, match="document 0 is in films-1 and in films-2"):
+        await laboratory.run()
+    assert not laboratory.index.searches
+
+
+async def test_who_may_search_and_nothing_else_can_evaluate(laboratory: Laboratory) -> None:
+    """Without the privilege `monitor` the version of the server is unknown, and nothing besides."""
+    laboratory.index.may_monitor = False
+    evaluation = await laboratory.run()
+    assert evaluation.state.elasticsearch == "unknown"
+    assert all(each.has_figures for each in evaluation.results.all)
+
+
+async def test_a_body_that_asks_for_fewer_hits_than_are_measured_is_told(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    file = tmp_path / "five.json"
+    body = {"retriever": {"standard": {"query": {"match": {"plot": "{{query}}"}}}}, "size": 5}
+    file.write_text(json.dumps(body))
+    evaluation = await laboratory.run(systems=systems_of(Wanted([str(file)])), baseline="five")
+    assert (
+        "look at up to 10 hits, and some systems answer with fewer, by their size or window: five (5)."
+        in " ".join(notes_of(evaluation))
+    )
+
+
 async def test_a_busy_server_is_waited_for(laboratory: Laboratory) -> None:
     states = iter([429, 503])
 
@@ -271,12 +310,21 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
             "1 shards failed",
         ),
         ({"timed_out": True, "hits": {"hits": []}}, "the search timed out"),
+        ({"terminated_early": True, "hits": {"hits": []}}, "the search ended early"),
+        (
+            {"_clusters": {"total": 2, "skipped": 1}, "hits": {"hits": []}},
+            "1 remote clusters have not answered",
+        ),
         ({"hits": {"hits": [{"_id": "1", "_score": 1}] * 2}}, "two hits have the same id"),
         ({"hits": {}}, "the answer is not that of a search"),
-        ({"hits": {"hits": [{"_id": "\ud800", "_score": 1}]}}, "the answer is not that of a search"),
         ({"hits": {"hits": [{"_id": "1", "_score": "NaN"}]}}, "the answer is not that of a search"),
         ({"hits": {"hits": [{"_id": ["1"], "_score": 1}]}}, "the answer is not that of a search"),
-        ({"hits": {"hits": [{"_id": "1", "_score": 10**400}]}}, "the answer is not that of a search"),
+        (
+            {"hits": {"hits": [{"_id": "1", "fields": {"plot": "text"}}]}},
+            "the answer is not that of a search",
+        ),
+        ({"hits": {"hits": [{"_id": "1", "_score": -1e308}]}}, "the answer is not that of a search"),
+        ({"_shards": {"failed": 1}, "hits": {"hits": []}}, "1 shards failed: no reason is given"),
         ([], "the answer is not that of a search"),
     ],
 )
@@ -329,7 +377,6 @@ async def test_judgments_made_of_clicks_say_how(laboratory: Laboratory) -> None:
         ["nDCG@10"],
         "bm25",
         laboratory.directory / "out",
-        1,
         0,
         cold=False,
         fresh=False,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rerank_proxy.relevance.clicks import Click
 from rerank_proxy.relevance.errors import FormatError, RelevanceError
 from rerank_proxy.relevance.judgments import MAX_GRADE, Query, paired
-from rerank_proxy.relevance.reading import Form, read_clicks, read_judgments, read_queries, write_judgments
+from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
+from rerank_proxy.relevance.writing import Form, write_judgments
 from tests.support.examples import examples
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -116,7 +117,8 @@ def test_forms_of_judgments(tmp_path: Path, content: str, expected: dict[str, di
         (read_queries, "1\tok\n2 no tab\n", 2, "expected the id of the query, a tab, and its text"),
         (read_queries, "1\ta\n1\tb\n", 2, "the query 1 is there already, with another text"),
         (read_queries, '{"query": 5}\n', 1, "the text of the query must be a text that is not blank"),
-        (read_queries, "<top>\n<num> Number: 1\n<title> x\n", 1, "the topic has no </top>"),
+        (read_queries, "<top>\n<num> Number: 1\n<title> x\n", 1, "the topic has no end: expected </top>"),
+        (read_queries, "<top>\nx\n</top>\n", 1, "the topic has no number"),
         (read_queries, b"1\t\xff\n", 1, "is not UTF-8: save the file in that coding"),
         (read_judgments, "1 0 d 1\n\n1 0 d e f\n", 3, "expected `query iteration document grade`"),
         (read_judgments, "1 0 d 0.5\n", 1, "the grade must be a whole number, such as 0, 1 or 2"),

@@ -78,8 +78,14 @@ def test_a_system_that_finds_nothing_at_all_is_asked_for_its_fields() -> None:
 
 
 def test_few_queries_are_said_to_be_few() -> None:
-    assert any("5 queries are few" in note for note in notes_of(evaluation(queries=5)))
+    assert any("6 queries are few" in note for note in notes_of(evaluation(queries=6)))
     assert not any("are few" in note for note in notes_of(evaluation(queries=60)))
+
+
+def test_fewer_queries_than_any_test_can_tell_from_chance_give_no_interval() -> None:
+    made = evaluation(queries=5)
+    assert any("5 queries tell nothing from chance" in note for note in notes_of(made))
+    assert not any("95 % interval" in finding for finding in findings_of(made))
 
 
 def test_no_query_at_all_that_every_system_has_answered() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -84,7 +85,14 @@ def test_one_seed_draws_alike_in_all_processes() -> None:
 
 @pytest.mark.parametrize(
     ("index", "expected"),
-    [("films", "shadow"), ("films-2,films", "shadow"), ("films%2A", "shadow"), ("books", "reranked")],
+    [
+        ("films", "shadow"),
+        ("films-2,films", "shadow"),
+        ("films*,-films-old", "shadow"),
+        ("films,books", "reranked"),
+        ("films%2A", "shadow"),
+        ("books", "reranked"),
+    ],
 )
 def test_indices_are_compared_as_they_are_named(index: str, expected: str) -> None:
     assert Searching(shadow_share=1.0, shadow_indices=["films*"]).mode(index=index) == expected
@@ -118,6 +126,22 @@ async def test_what_is_scored_in_the_shadow_ends_with_the_proxy() -> None:
     assert (len(searching.online.memory), searching.online.counted.shadows) == (0, {"failed": 1})
 
 
+async def test_a_document_that_is_too_deep_to_be_read_is_not_scored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who may index one can have it found: it is no defect of the proxy's, and no traceback is logged."""
+    searching, whole = Searching(shadow_share=1.0), found(*HITS)
+    deep = b'"deep":%b,"_id"' % (b"[" * 2000 + b"]" * 2000)
+    searching.upstream = ScriptedUpstream(
+        lambda *_: replace(whole, body=whole.body.replace(b'"_id"', deep, 1))
+    )
+    answer = await searching.run(reranking())
+    assert answer.outcome.word == "shadow"
+    await until_true(lambda: searching.online.counted.shadows["failed"] == 1)
+    assert len(searching.online.memory) == 0
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 async def test_other_settings_hold_from_now_on() -> None:
     searching = Searching()
     await searching.run(reranking())
@@ -130,6 +154,14 @@ async def test_other_settings_hold_from_now_on() -> None:
     assert len(searching.online.memory) == 0
     plain = await searching.run(reranking())
     assert (plain.outcome.word, plain.search_id) == ("applied", None)
+
+
+async def test_without_a_page_nothing_is_scored_in_the_shadow() -> None:
+    searching = Searching(shadow_share=1.0)
+    answer = await searching.run({**reranking(), "size": 0})
+    assert (answer.outcome.word, answer.search_id) == ("shadow", None)
+    await searching.online.trials.close()
+    assert (searching.engine.asked, searching.online.counted.shadows) == ([], {})
 
 
 async def test_without_hits_there_is_nothing_to_click() -> None:

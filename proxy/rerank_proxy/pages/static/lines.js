@@ -3,6 +3,7 @@
 
 import { drawn, element } from "./dom.js";
 import { move } from "./comparison.js";
+import { atCharacter } from "./marks.js";
 import { titleOf } from "./texts.js";
 
 const SLOPE_ROW = 24;
@@ -31,6 +32,7 @@ export function drawLines(svg, grid, pairs) {
       const to = right.get(key);
       if (to === undefined) continue;
       const { kind } = move(...places(key));
+      if (kind === "new") continue; // it has no place on the left that it could come from
       const line = drawn("g", { class: `line ${kind}` }, ...stroke(kind, end(from, frame, "right"), end(to, frame, "left")));
       shapes.push([kind, line]);
       made.set(key, [...(made.get(key) ?? []), line]);
@@ -80,5 +82,5 @@ function end(item, frame, side) {
 }
 
 function shortened(text) {
-  return text.length > 25 ? `${text.slice(0, 24)}…` : text;
+  return text.length > 25 ? `${text.slice(0, atCharacter(text, 24))}…` : text;
 }

@@ -7,7 +7,6 @@ import { byId } from "./dom.js";
 import * as editor from "./editor.js";
 import { Fault } from "./faults.js";
 import * as form from "./form.js";
-import { matchedWords } from "./marks.js";
 import { movesTable } from "./moves_table.js";
 import { start as startHistory } from "./history_panel.js";
 import * as notes from "./notes.js";
@@ -72,6 +71,7 @@ async function search() {
     } else if (fault instanceof Fault) {
       hideResults();
       notes.show(notes.faultNote(fault));
+      say("The search failed.");
     } else throw fault;
   } finally {
     if (running === own) busy(false);
@@ -80,20 +80,27 @@ async function search() {
 
 /** Send the searches one after the other, so that none waits for another's model and times can be compared. */
 async function run(current, wanted, signal) {
-  const { path, field, plain, sides } = plan(current, wanted);
+  const { path, field, plain, unmarked, sides } = plan(current, wanted);
   say("Searching …");
   const found = [];
   const send = async (side) => {
-    const whole = await hitsOf(path, side.text, `The search reranked by ${side.title}`, signal);
-    return { ...side, whole, answer: whole.body, record: whole.record ?? null, from: side.body.from ?? 0 };
+    let whole;
+    try {
+      whole = await hitsOf(path, side.text, `The search reranked by ${side.title}`, signal);
+    } catch (fault) {
+      throw fault instanceof Fault ? fault.in(side.begins) : fault;
+    }
+    return { ...side, whole, answer: whole.body, record: whole.record ?? null };
   };
   let first;
   try {
     first = await hitsOf(path, plain, "The plain search", signal);
   } catch (fault) {
     // What is wrong with it is told best of the search as it was written, with its lines and columns.
-    if (fault.status === 400) await send(sides[0]);
-    throw fault;
+    if (fault.status !== 400) throw fault;
+    await send(sides[0]);
+    // The search itself is right: what was added to it is not for this Elasticsearch, or not for these fields.
+    first = await hitsOf(path, unmarked, "The plain search", signal);
   }
   for (const side of sides) found.push(await send(side));
   show(current, field, first, found);
@@ -107,14 +114,13 @@ async function hitsOf(path, body, where, signal) {
 }
 
 function show(current, field, plain, sides) {
-  const words = matchedWords(plain.body);
-  const columns = compare(plain.body, sides, sides[0].body.size ?? 10);
+  const columns = compare(plain.body, sides);
   columns[0].answer = plain;
   notes.show(...skipped(sides), ...nothing(current, columns));
   const any = columns.some(({ entries }) => entries.length > 0);
   byId("results").hidden = !any;
   if (any) {
-    showResults(columns, { field, words });
+    showResults(columns, field);
     byId("table").replaceChildren(movesTable(columns));
   }
   byId("waterfall").replaceChildren(

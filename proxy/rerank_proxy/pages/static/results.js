@@ -1,6 +1,6 @@
 // The comparison as a whole: a column for each side, the lines between them, and which side a small screen shows.
 
-import { outermost, summary } from "./comparison.js";
+import { nameOf, rerankersOf, summary } from "./comparison.js";
 import { byId, element, drawn } from "./dom.js";
 import { hitItem } from "./hits.js";
 import { drawLines, legend, slope } from "./lines.js";
@@ -13,15 +13,15 @@ let redraw = () => {};
 let chosen = null;
 new ResizeObserver(() => redraw()).observe(byId("columns"));
 
-/** Show a comparison: the columns of `compare`, the scored field, the matched words. */
-export function showResults(columns, { field, words }) {
+/** Show a comparison: the columns of `compare`, and the scored field. */
+export function showResults(columns, field) {
   const [plain] = columns;
   const lists = columns.map((column) => ({ column, items: new Map() }));
   const svg = drawn("svg", { class: "lines", "aria-hidden": "true" });
   const grid = element(
     "div",
     { class: `columns of-${columns.length}` },
-    ...lists.map(({ column, items }) => columnSection(column, { plain, field, words }, items)),
+    ...lists.map(({ column, items }) => columnSection(column, { plain, field }, items)),
     svg,
   );
   byId("legend").replaceChildren(...legend());
@@ -45,10 +45,11 @@ export function inWords(column) {
   return `${column.title}: ${parts.filter(Boolean).join(", ") || "no hits"}`;
 }
 
-/** Return `{outcome, reason}` of a reranked side: as recorded, or as the header X-Rerank says. */
+/** Return `{outcome, reason}` of a reranked side, one of whose rerankers may have been skipped: as recorded, or as the header X-Rerank says. */
 export function outcomeOf(answer, record) {
-  const reranker = outermost(record);
-  if (reranker !== null) return { outcome: reranker.outcome, reason: reranker.reason };
+  const rerankers = rerankersOf(record);
+  const skipped = rerankers.find(({ outcome }) => outcome !== "applied");
+  if (rerankers.length > 0) return { outcome: skipped?.outcome ?? "applied", reason: skipped?.reason ?? null };
   const said = header(answer, "x-rerank") ?? "";
   return { outcome: /^\s*(\w+)/.exec(said)?.[1] ?? "unknown", reason: /reason=([^;,]+)/.exec(said)?.[1] ?? null };
 }
@@ -83,14 +84,20 @@ function facts(column) {
 }
 
 function sideFacts({ whole, record }) {
-  const reranker = outermost(record);
+  const rerankers = rerankersOf(record);
   const { outcome } = outcomeOf(whole, record);
-  const times = ["", milliseconds(whole.took_ms)];
-  if (reranker === null) return [[outcome === "applied" ? "good" : "warning", outcome], times];
+  const kind = outcome === "applied" ? "good" : "warning";
   return [
-    [outcome === "applied" ? "good" : "warning", outcome],
+    [kind, outcome],
+    ["", milliseconds(whole.took_ms)],
+    ...rerankers.flatMap((reranker) => rerankerFacts(reranker, rerankers.length > 1)),
+  ];
+}
+
+function rerankerFacts(reranker, isOneOfSeveral) {
+  return [
+    isOneOfSeveral && [reranker.outcome === "applied" ? "" : "warning", `${nameOf(reranker)}: ${reranker.outcome}`],
     reranker.model && ["", reranker.model],
-    times,
     ["", `${reranker.scored ?? "?"} scored`],
     reranker.cached > 0 && ["accent", `${reranker.cached} from the cache`],
     reranker.truncated > 0 && ["warning", `${counted(reranker.truncated, "text")} cut`],

@@ -32,11 +32,14 @@ export function stateLine({ ready, reason, version, started_at: started }, now) 
 /** Return the cards of the page. all: whether every one of the latest searches is shown, not only some. */
 export function parts(status, now, all) {
   const latest = status.recent ?? [];
+  const { mrr = [], interleaved = [] } = status.online ?? {};
   return [
     card("Models", models(status.models ?? []), "The proxy has no models of its own. Endpoints of services need none.", true),
     card("Engine", engine(status.engine ?? {}), "The reranking process does not tell."),
     card("Elasticsearch", nodes(status.upstream ?? []), "No node is known."),
     card("Endpoints", endpoints(status.endpoints ?? []), "There is no endpoint that reranks: `rerank-proxy endpoints put` makes one.", true),
+    ...(mrr.length > 0 ? [card("Where users click", ranks(mrr), "", true)] : []),
+    ...(interleaved.length > 0 ? [card("Which order users prefer", preferences(interleaved), "", true)] : []),
     card("Latest searches and calls", recent(all ? latest : latest.slice(0, FEW), now), "Nothing was reranked since the start.", true, latest.length > FEW && more(latest.length, all)),
     card("Settings that differ from the default", settings(status.settings ?? []), "All are as by default.", true),
   ];
@@ -112,6 +115,28 @@ function endpoints(all) {
       [usable ? chip("usable", "good") : chip("not usable", "fault"), reason && element("span", { class: "detail" }, reason)],
     ]),
   );
+}
+
+/** Means of the reciprocal rank of what is clicked, since the start. */
+function ranks(all) {
+  return table(
+    ["Endpoint", "Part", "Searches with clicks", "MRR before", "MRR after"],
+    all.map(({ endpoint, mode, searches, before, after }) => [endpoint, mode, whole(searches), before.toFixed(3), after.toFixed(3)]),
+  );
+}
+
+/** Wins of endpoints in interleaved searches, since the start. */
+function preferences(all) {
+  return table(
+    ["Endpoint", "Against", "Wins", "Losses", "Ties", "Preferred"],
+    all.map(({ endpoint, against, win, loss, tie, preferred }) => [endpoint, against === "first_stage" ? "first stage" : against, whole(win), whole(loss), whole(tie), known(preferred, preference)]),
+  );
+}
+
+function preference({ share, low, high }) {
+  const [at, from, to] = [share, low, high].map((part) => `${Math.round(100 * part)} %`);
+  const [text, kind] = low > 0.5 ? ["preferred", "good"] : high < 0.5 ? ["not preferred", "warning"] : ["undecided"];
+  return [chip(text, kind), element("span", { class: "detail" }, `${at}, between ${from} and ${to}`)];
 }
 
 function recent(all, now) {

@@ -102,11 +102,8 @@ class Asking:
         self._reason: str | None = None
         self._in_a_row = 0
 
-    async def run(self, pools: Mapping[str, Pooled], file: LineFile[Act], workers: int) -> Asked:
+    async def run(self, pools: Mapping[str, Pooled], file: LineFile[Act]) -> Asked:
         """Score the documents that have no score yet, and save each call's scores at once.
-
-        Args:
-            workers: How many calls are under way at once.
 
         Raises:
             RelevanceError: The server cannot be reached, there is no such endpoint, the caller may not use
@@ -135,7 +132,7 @@ class Asking:
             for query, names in wanted.items()
             for begin in range(0, len(names), size)
         )
-        await work_on(batches, score, workers)
+        await work_on(batches, score, self._searcher.concurrency)
         return self._asked()
 
     def _told(self) -> None:

@@ -20,13 +20,9 @@ async def make_pool(
     systems: Sequence[System],
     searcher: Searcher,
     progress: Progress,
-    workers: int,
 ) -> None:
     """Pool the queries that are not pooled yet. Each is kept as soon as all systems have answered it, so that
     what is interrupted goes on where it was.
-
-    Args:
-        workers: How many queries are under way at once.
 
     Raises:
         RelevanceError: The server refuses a search or cannot be reached, a reranker does not rerank, the pool
@@ -43,7 +39,7 @@ async def make_pool(
             progress("pooling", len(file.lines), len(queries))
 
         turn = asyncio.Lock()
-        await work_on(missing, pool, workers)
+        await work_on(missing, pool, searcher.concurrency)
 
 
 def _missing(workspace: Workspace, queries: Mapping[str, Query], file: LineFile[Pooled]) -> list[Query]:

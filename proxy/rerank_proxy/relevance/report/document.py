@@ -42,7 +42,7 @@ def _made(evaluation: Evaluation) -> dict[str, Any]:
         "documents": evaluation.state.documents,
         "elasticsearch": evaluation.state.elasticsearch,
         "client": client_facts(),
-        "concurrency": plan.concurrency,
+        "concurrency": evaluation.concurrency,
         "timed": plan.timed,
         "cold": plan.cold,
         "unjudged": plan.unjudged,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rerank_proxy.observe.log_lines import flattened
 from rerank_proxy.relevance.evaluation import Evaluation
 from rerank_proxy.relevance.report.changed import changed_by
 from rerank_proxy.relevance.report.page import explained, facts_of
@@ -68,5 +69,4 @@ def _row(cells: Sequence[str]) -> str:
 
 def _cell(text: str) -> str:
     """Return text that Markdown shows as it is, in one line."""
-    flat = " ".join(text.split())
-    return "".join(f"\\{character}" if character in r"\`*_[]<>|#" else character for character in flat)
+    return "".join(f"\\{each}" if each in r"\`*_[]<>|#" else each for each in flattened(text))

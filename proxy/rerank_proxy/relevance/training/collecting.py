@@ -14,7 +14,7 @@ from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.journal import Entry, Journal, key_of
 from rerank_proxy.relevance.judgments import Judgments, Query, Ranked
 from rerank_proxy.relevance.progress import Progress, steps
-from rerank_proxy.relevance.searching import RefusedError, Searcher
+from rerank_proxy.relevance.searching import Found, RefusedError, Searcher
 from rerank_proxy.relevance.templates import Template
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.titles import WINDOW, queries_of, with_titles
@@ -129,9 +129,9 @@ async def _windows(
             found = await searcher.search(asked.index, body)
         except RefusedError as refused:
             raise RelevanceError(f"the search for query {query.id}: {refused}") from None
-        texts.update(_texts(found.answer, asked.field))
+        texts.update(_texts(found, asked.field))
         if asked.title is not None:
-            titles.update(_texts(found.answer, asked.title))
+            titles.update(_texts(found, asked.title))
         return found.hits
 
     windows = await _each(what, queries.values(), window, searcher, progress)
@@ -143,7 +143,7 @@ async def _texts_of(
 ) -> dict[str, str]:
     async def batch(names: Sequence[str]) -> dict[str, str]:
         query = {"query": {"ids": {"values": names}}, "size": len(names), **asked.fields}
-        return _texts((await searcher.search(asked.index, query)).answer, asked.field)
+        return _texts(await searcher.search(asked.index, query), asked.field)
 
     parts = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
     found: dict[str, str] = {}
@@ -209,12 +209,11 @@ async def _each(
     return [found[place] for place, _ in places]
 
 
-def _texts(answer: Mapping[str, Any], field: str) -> dict[str, str]:
+def _texts(found: Found, field: str) -> dict[str, str]:
     """Return what a reranker would read of each hit: the first value of the field."""
-    found = {}
-    hits: Iterable[Mapping[str, Any]] = answer["hits"]["hits"]
-    for hit in hits:
-        first = next(iter(hit.get("fields", {}).get(field, ())), None)
+    texts = {}
+    for name, values in found.fields.items():
+        first = next(iter(values.get(field, ())), None)
         if isinstance(first, str) and first.strip():
-            found[hit["_id"]] = first[:MAX_TEXT]
-    return found
+            texts[name] = first[:MAX_TEXT]
+    return texts
