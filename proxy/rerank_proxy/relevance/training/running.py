@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judgments import Judgments, Run
 from rerank_proxy.relevance.progress import Progress
+from rerank_proxy.relevance.statistics import FEWEST
 from rerank_proxy.relevance.templates import Template
 from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINED, Assessment, assess
 from rerank_proxy.relevance.training.bases import Kind, kind_of, without_bars
@@ -17,7 +18,7 @@ from rerank_proxy.relevance.training.fusing import fit
 from rerank_proxy.relevance.training.learning import Learn, Learned, Ready, Scores, with_weight
 from rerank_proxy.relevance.training.losses import Loss, LossName, choose_loss
 from rerank_proxy.relevance.training.material import Material, reordered
-from rerank_proxy.relevance.training.splitting import Part, folds, held_out
+from rerank_proxy.relevance.training.splitting import Part, folds, held_out, same_text
 
 WHY_LEFT_OUT: Final = "for which the first stage finds nothing, or no relevant document has a text"
 _DEV: Final = 0.2
@@ -105,10 +106,11 @@ class Given:
 
 
 def amount_of(material: Material, kind: Kind | None, *, accelerated: bool) -> Amount:
-    """Count what there is to train on."""
+    """Count what there is to train on. Queries with the same text are one: they are never kept apart."""
     judged = trainable(material)
     scored = sum(map(len, material.teacher.values()))
-    return Amount(len(judged), material.pairs(judged), scored, kind, accelerated, len(material.titles))
+    different = len({same_text(material.queries[name].text) for name in judged})
+    return Amount(different, material.pairs(judged), scored, kind, accelerated, len(material.titles))
 
 
 def trainable(material: Material) -> list[str]:
@@ -244,6 +246,11 @@ def _held_out(
 ) -> Outcome:
     """Train with a part of the queries, stop by another, and measure with the rest."""
     part = held_out(material.queries, plan.held_out, plan.seed)
+    if len(part.held_out) < FEWEST:
+        raise RelevanceError(
+            f"--held-out {plan.held_out:g} of the queries are {len(part.held_out)}, and fewer than {FEWEST} "
+            "show nothing: keep back a larger share"
+        )
     inner = held_out({name: material.queries[name] for name in part.train}, _DEV, plan.seed + 1)
     trained = _trained(plan, material, loss, inner, progress)
     ready = Ready(trained, fit(material, inner.held_out, trained.scores(inner.held_out)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.judgments import Query
 from rerank_proxy.relevance.templates import read_template
 from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINED, assess
 from rerank_proxy.relevance.training.material import Material, reordered
@@ -90,6 +91,13 @@ def test_too_little_is_refused(tmp_path: Path) -> None:
         run(plan(tmp_path, endpoint="given"), material(8), quiet, print)
     with pytest.raises(RelevanceError, match="name it with --endpoint or --base"):
         run(plan(tmp_path), material(24), quiet, print)
+
+
+def test_queries_with_the_same_text_count_as_one(tmp_path: Path) -> None:
+    made = material(30)
+    same = {name: Query(name, f"query {number % 3}") for number, name in enumerate(made.queries)}
+    with pytest.raises(RelevanceError, match="judge 17 more"):
+        run(plan(tmp_path, endpoint="given"), replace(made, queries=same), quiet, print)
 
 
 def test_a_teachers_order_becomes_grades() -> None:
