@@ -43,11 +43,12 @@ def stay_on_this_machine() -> None:
     os.environ.update(_OFFLINE)
 
 
-def without_bars() -> None:
-    """Have transformers draw no progress bars of its own, for the seconds that a load takes."""
+def without_chatter() -> None:
+    """Have transformers draw no progress bars of its own, and not warn of a head that is new."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def kind_of(directory: Path) -> Kind:

@@ -112,6 +112,7 @@ def learn(
         if not material.teacher:
             progress("scoring by the base", 0, 1)
             taught = _taught_by_base(material, base, queries, device)
+            progress("scoring by the base", 1, 1)
     network = PairEncoder(material, start, device)
     training = _Training(
         material,

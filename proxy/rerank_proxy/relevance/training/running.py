@@ -12,7 +12,7 @@ from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.statistics import FEWEST
 from rerank_proxy.relevance.templates import Template
 from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINED, Assessment, assess
-from rerank_proxy.relevance.training.bases import Kind, kind_of, without_bars
+from rerank_proxy.relevance.training.bases import Kind, kind_of, without_chatter
 from rerank_proxy.relevance.training.choice import Amount, Choice, Recipe, choose
 from rerank_proxy.relevance.training.fusing import fit
 from rerank_proxy.relevance.training.learning import Learn, Learned, Ready, Scores, with_weight
@@ -86,10 +86,7 @@ class Outcome:
     @property
     def titles(self) -> int:
         """How many titles were learned from."""
-        if self.choice.recipe == "bi-encoder":
-            return 0 if self.material.teacher else len(self.material.titles)
-        practice = self.material.practice
-        return len(practice.queries) if practice is not None else 0
+        return titles_of(self.choice.recipe, self.material)
 
 
 class Given:
@@ -144,6 +141,13 @@ def chosen(plan: Plan, material: Material) -> Choice:
     return choose(plan.recipe, amount_of(material, kind, accelerated=plan.device != "cpu"))
 
 
+def titles_of(recipe: Recipe, material: Material) -> int:
+    """Return how many titles a recipe learns from."""
+    if recipe == "bi-encoder":
+        return 0 if material.teacher else len(material.titles)
+    return len(material.practice.queries) if material.practice is not None else 0
+
+
 def learns_pairs_of_titles(plan: Plan, material: Material) -> bool:
     """Tell whether titles are queries whose windows a teacher scores, and which are to be searched for."""
     if not material.titles or chosen(plan, material).recipe != "cross-encoder" or plan.base is None:
@@ -168,6 +172,11 @@ def run(plan: Plan, material: Material, progress: Progress, say: Callable[[str],
     if left_out:
         say(f"left out: {left_out} of {len(material.queries)} queries, {WHY_LEFT_OUT}")
     material = replace(material, queries={name: material.queries[name] for name in used}, left_out=left_out)
+    if material.titles and not titles_of(choice.recipe, material):
+        say(
+            "titles are not learned from here: the recipes that do are a bi-encoder without a --teacher, and "
+            "a cross-encoder with one, or that starts from a bi-encoder"
+        )
     plan.work.mkdir(parents=True, exist_ok=True)
     before, learn = _starts(plan, kind, choice.recipe, material, progress)
     if choice.recipe in ("fusion", "head"):
@@ -188,7 +197,7 @@ def _starts(
             raise RelevanceError("a fusion takes the scores of a model: name it with --endpoint or --base")
         given = Given(material.base)
         return given, lambda train: given
-    without_bars()
+    without_chatter()
     if recipe == "head" or (recipe == "fusion" and kind == "bi-encoder"):
         from rerank_proxy.relevance.training import heads
 

@@ -100,6 +100,13 @@ def test_queries_with_the_same_text_count_as_one(tmp_path: Path) -> None:
         run(plan(tmp_path, endpoint="given"), replace(made, queries=same), quiet, print)
 
 
+def test_titles_that_are_not_learned_from_are_told(tmp_path: Path) -> None:
+    made = replace(with_base(material(24), helpful=True), titles={"q0-0": "a title"})
+    said: list[str] = []
+    run(plan(tmp_path, endpoint="given"), made, quiet, said.append)
+    assert any("titles are not learned from" in line for line in said)
+
+
 def test_a_teachers_order_becomes_grades() -> None:
     made = material(3)
     taught = Material(made.queries, {}, made.first, made.texts, teacher=teacher_of(made))
