@@ -24,7 +24,7 @@ MAX_TEXT: Final = 20_000
 """Characters of a text that are kept: more than small models read."""
 _I = TypeVar("_I")
 _T = TypeVar("_T")
-_BATCH: Final = 200
+_BATCH: Final = 50
 _INPUTS: Final = 50
 """Texts of one call of an endpoint: below what vendors allow."""
 
@@ -98,13 +98,18 @@ async def practise(
 ) -> Material:
     """Ask for what is found for titles, and for a teacher's scores of it, and add that to the material.
 
+    A title that the first stage refuses, as one that is no query in its language, is left out.
+
     Raises:
         RelevanceError: The index or the teacher does not answer.
     """
     queries = queries_of(material)
     shorter = replace(asked, title=None, window=min(asked.window, WINDOW))
-    first, texts, _ = await _windows("searching for titles", searcher, shorter, queries, progress)
-    practice = Material(queries, {}, first, texts)
+    first, texts, _ = await _windows(
+        "searching for titles", searcher, shorter, queries, progress, lenient=True
+    )
+    found = {name: query for name, query in queries.items() if texts.keys() & {hit.id for hit in first[name]}}
+    practice = Material(found, {}, first, texts)
     if asked.teacher is not None:
         with _journal(journal) as kept:
             scores = await _scores(searcher, asked.teacher, practice, kept, progress, of_what=" for titles")
@@ -117,7 +122,13 @@ def _journal(path: Path) -> Journal[list[float]]:
 
 
 async def _windows(
-    what: str, searcher: Searcher, asked: Asked, queries: Mapping[str, Query], progress: Progress
+    what: str,
+    searcher: Searcher,
+    asked: Asked,
+    queries: Mapping[str, Query],
+    progress: Progress,
+    *,
+    lenient: bool = False,
 ) -> tuple[dict[str, Ranked], dict[str, str], dict[str, str]]:
     """Search for each query, and return what is found, its texts, and its titles."""
     texts: dict[str, str] = {}
@@ -128,6 +139,8 @@ async def _windows(
         try:
             found = await searcher.search(asked.index, body)
         except RefusedError as refused:
+            if lenient and refused.status == 400:
+                return []
             raise RelevanceError(f"the search for query {query.id}: {refused}") from None
         texts.update(_texts(found, asked.field))
         if asked.title is not None:
