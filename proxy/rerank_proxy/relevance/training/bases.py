@@ -108,7 +108,7 @@ def digest_of(directory: Path) -> str:
 def name_of(directory: Path) -> str:
     """Return the name by which others know a model: on the hub, or the title of its card, or its folder's.
 
-    Folders are often called `model`, or by the digest of a snapshot; where they are is nobody's business.
+    Folders are often called `model`, or by the digest of a snapshot; where they are stays on this machine.
     """
     for part in directory.absolute().parts:
         if (cached := _IN_A_CACHE.fullmatch(part)) is not None:

@@ -98,7 +98,7 @@ async def practise(
 ) -> Material:
     """Ask for what is found for titles, and for a teacher's scores of it, and add that to the material.
 
-    A title that the first stage refuses, as one that is no query in its language, is left out.
+    A title that the first stage refuses, since it cannot be parsed there, is left out.
 
     Raises:
         RelevanceError: The index or the teacher does not answer.

@@ -11,7 +11,7 @@ from rerank_proxy.relevance.training.splitting import same_text
 WINDOW: Final = 20
 """Hits of the first stage for a title, whose scores a cross-encoder learns."""
 _MOST_WORDS: Final = 64
-"""What is longer is no title, and more than a search is meant for."""
+"""What is longer is a text, and more than a search is meant for."""
 
 
 def with_titles(material: Material, most: int, seed: int) -> Material:

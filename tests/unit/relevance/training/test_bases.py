@@ -18,7 +18,7 @@ from rerank_proxy.relevance.training.bases import name_of
         ("models--gpt2/snapshots/c5ee24c", None, "gpt2"),
     ],
 )
-def test_the_name_of_a_model_is_no_folder_of_this_machine(
+def test_the_name_of_a_model_does_not_tell_where_it_is(
     tmp_path: Path, folder: str, card: str | None, name: str
 ) -> None:
     directory = tmp_path / folder
