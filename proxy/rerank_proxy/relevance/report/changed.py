@@ -7,7 +7,7 @@ from typing import Final
 
 from rerank_proxy.relevance.evaluation.results import Result, Results
 from rerank_proxy.relevance.evaluation.running import Evaluation
-from rerank_proxy.relevance.report.tables import number, signed
+from rerank_proxy.relevance.numbers import number, signed
 
 MOST: Final = 10
 _HITS: Final = 10

@@ -8,9 +8,10 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined
 
 from rerank_proxy.relevance.evaluation.running import Evaluation
+from rerank_proxy.relevance.numbers import number
 from rerank_proxy.relevance.report.changed import changed_by
 from rerank_proxy.relevance.report.plots import Plot
-from rerank_proxy.relevance.report.tables import columns_of, number, rows_of, title
+from rerank_proxy.relevance.report.tables import columns_of, rows_of, title
 from rerank_proxy.relevance.report.words import findings_of, headline_of, notes_of
 
 _MOST_QUERIES: Final = 500

@@ -10,6 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from rerank_proxy.relevance.evaluation.curves import Curve, curves_of
 from rerank_proxy.relevance.evaluation.results import Result, Results
+from rerank_proxy.relevance.numbers import MINUS, number, signed
 from rerank_proxy.relevance.report.changed import differences_of
 from rerank_proxy.relevance.report.drawing import (
     COLOURS,
@@ -25,7 +26,7 @@ from rerank_proxy.relevance.report.drawing import (
     plot,
     svg_of,
 )
-from rerank_proxy.relevance.report.tables import MINUS, number, signed, title
+from rerank_proxy.relevance.report.tables import title
 from rerank_proxy.relevance.statistics import Comparison
 
 _Cost = tuple[float, float, Result]
