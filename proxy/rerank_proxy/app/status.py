@@ -11,6 +11,7 @@ from rerank_proxy.app.recent import Recent
 from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.observe.log_lines import short
+from rerank_proxy.services.elasticsearch import ElasticsearchService
 
 MOST: Final = 200
 """Models, and endpoints."""
@@ -66,11 +67,16 @@ class Status:
             }
 
     def _all_endpoints(self) -> Iterator[dict[str, Any]]:
+        failed = {name for name, status in self._engine.status().items() if status.state == "failed"}
         for each in self._endpoints.opened():
+            failure = each.failure
+            if each.config.service == ElasticsearchService.name and each.model in failed:
+                failure = f"its model [{each.model}] failed"
+            reason = failure or each.last_call.trouble
             yield {
                 "inference_id": short(each.inference_id),
                 "service": short(each.config.service),
                 "model": short(each.model),
-                "usable": each.failure is None,
-                "reason": None if each.failure is None else short(each.failure),
+                "usable": failure is None,
+                "reason": None if reason is None else short(reason),
             }

@@ -67,11 +67,11 @@ export function ranksLast(search) {
 export function plainBody(search) {
   const { min_score: _lowest, from = 0, aggs: _aggs, aggregations: _aggregations, ...copy } = structuredClone(search);
   const retriever = unranked(copy.retriever);
-  const windows = rerankers(search).map((spec) => spec.rank_window_size ?? USUAL_SIZE);
+  const windows = rerankers(search).map((spec) => Number(spec.rank_window_size ?? USUAL_SIZE));
   return {
     ...copy,
     retriever,
-    size: Math.min(Math.max((copy.size ?? USUAL_SIZE) + from, ...windows), mostOf(retriever)),
+    size: Math.min(Math.max(Number(copy.size ?? USUAL_SIZE) + Number(from), ...windows), mostOf(retriever)),
   };
 }
 
@@ -92,8 +92,8 @@ export function withMarks(search, fields) {
 /** Return how many hits a retriever can be asked for: those that combine others refuse more than their window. */
 function mostOf(retriever) {
   const [type, spec] = entry(retriever);
-  if (type === "rescorer") return Math.min(...[spec.rescore].flat().map((each) => each?.window_size ?? USUAL_SIZE));
-  return spec === undefined || LEAVES.has(type) ? Infinity : (spec.rank_window_size ?? USUAL_SIZE);
+  if (type === "rescorer") return Math.min(...[spec.rescore].flat().map((each) => Number(each?.window_size ?? USUAL_SIZE)));
+  return spec === undefined || LEAVES.has(type) ? Infinity : Number(spec.rank_window_size ?? USUAL_SIZE);
 }
 
 function unranked(retriever) {

@@ -34,8 +34,13 @@ export function rerankersOf(record) {
 }
 
 /** Return what tells one reranker of a record from the others. */
-export function nameOf({ endpoint, field, number }) {
-  return `reranker ${number} (${endpoint}, ${field})`;
+export function nameOf({ number }) {
+  return `reranker ${number}`;
+}
+
+/** Return whose scores the hits of a reranked column have: the model's, or those of what stands above it. */
+export function scoreNameOf({ ranker }) {
+  return ranker?.outcome === "applied" ? "model’s score" : "final score";
 }
 
 /** Return what became of a document: `up`, `down`, `same`, `out`, `new`, and by how many places. */

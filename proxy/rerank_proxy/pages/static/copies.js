@@ -1,11 +1,13 @@
 // A search as a command or a program to copy. Credentials are placeholders, always. Pure.
 
+import { writeJson } from "./json_text.js";
+
 /** The forms there are: `name` for people, `text` from `{url, index, body, kind}`; kind as credentials.kind() says. */
 export const FORMS = [
   { name: "curl", text: curl },
   { name: "Python", text: python },
   { name: "JavaScript", text: javascript },
-  { name: "JSON", text: ({ body }) => JSON.stringify(body, null, 2) },
+  { name: "JSON", text: ({ body }) => writeJson(body, 2) },
 ];
 
 /** Credentials are taken from the environment, by the same names in all forms. */
@@ -36,7 +38,7 @@ function curl({ url, index, body, kind }) {
   const target = `${url}/${encodeURIComponent(index).replaceAll("%2C", ",").replaceAll("%2A", "*")}/_search`;
   return (
     `curl ${shell(target)} \\\n${HEADERS[kind] ?? ""}` +
-    `  -H 'Content-Type: application/json' \\\n  -d ${shell(JSON.stringify(body, null, 2))}`
+    `  -H 'Content-Type: application/json' \\\n  -d ${shell(writeJson(body, 2))}`
   );
 }
 
@@ -57,7 +59,7 @@ function python({ url, index, body, kind }) {
 }
 
 function javascript({ url, index, body, kind }) {
-  const search = JSON.stringify({ index, ...body }, null, 2);
+  const search = writeJson({ index, ...body }, 2);
   return (
     `import { Client } from "@elastic/elasticsearch";\n\n` +
     `const client = new Client({ node: ${JSON.stringify(url)}${JAVASCRIPT[kind] ?? ""} });\n` +
@@ -74,7 +76,7 @@ function pythonic(value, depth) {
   if (value === null) return "None";
   if (value === true) return "True";
   if (value === false) return "False";
-  if (typeof value !== "object") return JSON.stringify(value);
+  if (typeof value !== "object") return writeJson(value);
   const inner = "    ".repeat(depth + 1);
   const outer = "    ".repeat(depth);
   const [open, close] = Array.isArray(value) ? ["[", "]"] : ["{", "}"];

@@ -1,11 +1,11 @@
 // One hit of a column: its place and how it moved, its scores as bars, its text, and what the model saw of it.
 
-import { move, nameOf } from "./comparison.js";
+import { move, nameOf, scoreNameOf } from "./comparison.js";
 import { element } from "./dom.js";
 import { excerpt, highlighted, rangesIn } from "./marks.js";
 import { counted, score } from "./numbers.js";
 import { marked, seen, seenPart } from "./seen.js";
-import { textOf, titleOf } from "./texts.js";
+import { capitalised, textOf, titleOf } from "./texts.js";
 
 const EXCERPT = 170;
 const SIGNS = { up: "▲", down: "▼", same: "=", new: "new", out: "out" };
@@ -27,7 +27,7 @@ export function hitItem(entry, about) {
     element(
       "div",
       { class: "what" },
-      element("div", { class: "top" }, element("h4", {}, titleOf(entry.hit, entry.id)), ranked && badge(entry)),
+      element("div", { class: "top" }, element("h4", { dir: "auto" }, titleOf(entry.hit, entry.id)), ranked && badge(entry)),
       ...scoresAndTexts(entry, about, element("p", { class: "excerpt", dir: "auto" }, ...marked(short.text, short.ranges))),
       ...(ranked || short.ranges.length > 0 ? [] : otherFields(entry, field)),
     ),
@@ -54,18 +54,23 @@ function badge(entry) {
 }
 
 function scores(entry, { column, plain }) {
-  const first = ["first", "First stage", entry.firstScore, plain];
-  const model = ["model", column.ranker?.outcome === "applied" ? "Model" : "Final", entry.score, column];
+  const first = ["first", "first stage’s score", entry.firstScore, plain];
+  const model = ["model", scoreNameOf(column), entry.score, column];
   const shown = column.key === "plain" ? [first] : [model, first];
   return element(
     "dl",
     { class: "scores" },
     shown.filter(([, , value]) => value !== null && value !== undefined).map(([kind, name, value, scale]) =>
-      element("div", {}, element("dt", { class: "unseen" }, `${name} score`), element("dd", {}, bar(kind, value, scale), score(value))),
+      element("div", {}, element("dt", { class: "unseen" }, capitalised(name)), element("dd", {}, bar(kind, value, scale), score(value))),
     ),
-    docOf(entry, column)?.cached && element("div", {}, element("dt", { class: "unseen" }, "Score"), element("dd", { class: "chip" }, "cached")),
-    entry.place === null && element("div", {}, element("dt", { class: "unseen" }, "Left out"), element("dd", { class: "chip warning" }, entry.why)),
+    docOf(entry, column)?.cached && !isAllCached(column.ranker) && element("div", {}, element("dt", { class: "unseen" }, "Score"), element("dd", { class: "chip" }, "cached")),
+    entry.place === null && element("div", {}, element("dt", { class: "unseen" }, "Why it has no place"), element("dd", { class: "chip warning" }, entry.why)),
   );
+}
+
+/** What holds of all is said once, above them. */
+function isAllCached({ cached, scored }) {
+  return cached >= scored;
 }
 
 function bar(kind, value, { lowest, highest }) {
@@ -86,7 +91,7 @@ function otherFields(entry, field) {
     .slice(0, 3)
     .map((found) => {
       const [{ text, ranges }] = found.texts.map((each) => excerpt(each.text, each.ranges, 90));
-      return element("p", { class: "excerpt" }, element("span", { class: "quiet" }, `${found.field}: `), ...marked(text, ranges));
+      return element("p", { class: "excerpt", dir: "auto" }, element("span", { class: "quiet" }, `${found.field}: `), ...marked(text, ranges));
     });
 }
 
@@ -95,33 +100,34 @@ function scoresAndTexts(entry, about, short) {
   const row = element("div", { class: "row between" }, scores(entry, about));
   const ranked = about.column.key === "plain" ? [] : entry.ranked.filter(({ reranker, doc }) => reranker.outcome === "applied" && doc.text !== null);
   const panels = ranked.map((each) => seenPanel(each, entry, ranked.length > 1));
-  for (const { button, panel } of panels) {
+  for (const { button, shown, toggle } of panels) {
     button.addEventListener("click", () => {
-      panel.toggle();
-      short.hidden = panels.some((each) => !each.panel.shown.hidden);
+      toggle();
+      short.hidden = panels.some((each) => !each.shown.hidden);
     });
-    row.append(button);
   }
-  return [row, short, ...panels.map(({ panel }) => panel.shown)];
+  row.append(element("div", { class: "buttons" }, ...panels.map(({ button }) => button)));
+  return [row, short, ...panels.map(({ shown }) => shown)];
 }
 
-/** Return the button and the panel of what one model saw. */
+/** Return the button, the panel of what one model saw, and what shows and hides it. */
 function seenPanel({ reranker, doc }, entry, isOneOfSeveral) {
   const part = seenPart(doc);
   const shown = element("div", { class: "seen", hidden: true });
   const isCut = doc.cut_at !== null && !(doc.chunks?.length > 0);
-  const who = isOneOfSeveral ? `${nameOf(reranker)} saw` : "The model saw";
+  const name = isOneOfSeveral ? nameOf(reranker) : null;
+  const who = name ?? "the model";
   const button = element(
     "button",
     { type: "button", class: isCut || doc.chunks?.some((chunk) => (chunk.cut_at ?? chunk.end) < chunk.end) ? "plain small see cut" : "plain small see", "aria-expanded": "false" },
-    part === null ? (isOneOfSeveral ? `What ${who}` : "What the model saw") : `${who} ${part}`,
+    part === null ? `What ${who} saw` : `${capitalised(who)} saw ${part}`,
     element("span", { class: "unseen" }, `${isCut ? " characters" : ""}: ${titleOf(entry.hit, entry.id)}`),
   );
   const toggle = () => {
     // Drawn when it is asked for: a window has many texts, and long ones.
-    if (shown.childElementCount === 0) shown.append(seen(doc, rangesIn(doc.text, entry.plainHit, reranker.field), reranker));
+    if (shown.childElementCount === 0) shown.append(seen(doc, rangesIn(doc.text, entry.plainHit, reranker.field), { frames: reranker.frames, name }));
     shown.hidden = !shown.hidden;
     button.setAttribute("aria-expanded", String(!shown.hidden));
   };
-  return { button, panel: { shown, toggle } };
+  return { button, shown, toggle };
 }

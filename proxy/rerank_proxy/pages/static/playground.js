@@ -11,12 +11,14 @@ import { movesTable } from "./moves_table.js";
 import { start as startHistory } from "./history_panel.js";
 import * as notes from "./notes.js";
 import { plan } from "./plan.js";
+import * as progress from "./progress.js";
 import { ask } from "./requests.js";
 import { inWords, outcomeOf, showResults } from "./results.js";
 import { start as startSignIn } from "./sign_in.js";
 import * as state from "./state.js";
 import { waterfall } from "./waterfall.js";
 
+const PLAIN = "The plain search";
 let running = null;
 /** Ends when the lists of the form are there: a search that is begun before waits for them. */
 let filled = Promise.resolve();
@@ -39,6 +41,7 @@ function searchOf(current) {
   if (current.mode === "query") return form.bodyOf(current);
   const written = editor.check();
   if (written === undefined) {
+    notes.show();
     editor.showFault();
     return null;
   }
@@ -46,6 +49,7 @@ function searchOf(current) {
     return readSearch(written);
   } catch (fault) {
     if (!(fault instanceof SyntaxError)) throw fault;
+    notes.show();
     editor.tell(fault.message);
     byId("body").focus();
     return null;
@@ -83,31 +87,44 @@ async function run(current, wanted, signal) {
   const { path, field, plain, unmarked, sides } = plan(current, wanted);
   say("Searching …");
   const found = [];
-  const send = async (side) => {
-    let whole;
-    try {
-      whole = await hitsOf(path, side.text, `The search reranked by ${side.title}`, signal);
-    } catch (fault) {
-      throw fault instanceof Fault ? fault.in(side.begins) : fault;
-    }
-    return { ...side, whole, answer: whole.body, record: whole.record ?? null };
-  };
   let first;
   try {
-    first = await hitsOf(path, plain, "The plain search", signal);
+    first = await hitsOf(path, plain, PLAIN, signal);
   } catch (fault) {
-    // What is wrong with it is told best of the search as it was written, with its lines and columns.
     if (fault.status !== 400) throw fault;
-    await send(sides[0]);
-    // The search itself is right: what was added to it is not for this Elasticsearch, or not for these fields.
-    first = await hitsOf(path, unmarked, "The plain search", signal);
+    // What is wrong is told best of the search as it was written. Where nothing is, it is what was added to it that this
+    // Elasticsearch, or these fields, cannot do.
+    found.push(await send(path, sides[0], signal));
+    first = await hitsOf(path, unmarked, PLAIN, signal);
   }
-  for (const side of sides) found.push(await send(side));
+  for (const side of sides.slice(found.length)) found.push(await send(path, side, signal));
   show(current, field, first, found);
+}
+
+/** Search as one side does. What is wrong is told best of the body as it was written, by its lines and columns. */
+async function send(path, side, signal) {
+  const where = `The search reranked by ${side.title}`;
+  try {
+    const whole = await placed(path, side, where, signal);
+    return { ...side, whole, answer: whole.body, record: whole.record ?? null };
+  } catch (fault) {
+    if (fault.status === 400 && side.asWritten !== null) await placed(path, side.asWritten, where, signal);
+    throw fault;
+  }
+}
+
+/** Search, and tell of faults where they are in what was written. */
+async function placed(path, { text, begins }, where, signal) {
+  try {
+    return await hitsOf(path, text, where, signal);
+  } catch (fault) {
+    throw fault instanceof Fault ? fault.in(begins) : fault;
+  }
 }
 
 /** Search. What stands between the proxy and Elasticsearch may answer with a page of its own, and status 200. */
 async function hitsOf(path, body, where, signal) {
+  progress.began(where);
   const answer = await ask("POST", path, body, { where, signal });
   if (Array.isArray(answer.body?.hits?.hits)) return answer;
   throw new Fault({ status: answer.status, reason: "The answer is not that of a search.", where });
@@ -120,6 +137,7 @@ function show(current, field, plain, sides) {
   const any = columns.some(({ entries }) => entries.length > 0);
   byId("results").hidden = !any;
   if (any) {
+    byId("results-title").textContent = current.mode === "body" ? "Plain and reranked" : `Plain and reranked: “${current.query}”`;
     showResults(columns, field);
     byId("table").replaceChildren(movesTable(columns));
   }
@@ -163,7 +181,11 @@ function hideResults() {
 }
 
 function busy(is) {
-  if (!is) running = null;
+  if (!is) {
+    running = null;
+    progress.ended();
+    if (document.activeElement === byId("stop")) byId("go").focus(); // it is about to be hidden
+  }
   byId("stop").hidden = !is;
   byId("go").textContent = is ? "Searching …" : "Search";
   byId("search").setAttribute("aria-busy", String(is));

@@ -6,6 +6,7 @@ import { hitItem } from "./hits.js";
 import { drawLines, legend, slope } from "./lines.js";
 import { counted, milliseconds, score } from "./numbers.js";
 import { header } from "./requests.js";
+import { capitalised } from "./texts.js";
 
 const WIDE = { 2: "(min-width: 50rem)", 3: "(min-width: 72rem)" };
 
@@ -24,7 +25,7 @@ export function showResults(columns, field) {
     ...lists.map(({ column, items }) => columnSection(column, { plain, field }, items)),
     svg,
   );
-  byId("legend").replaceChildren(...legend());
+  byId("legend").replaceChildren(...legend(columns.slice(1)));
   byId("columns").replaceChildren(grid);
   byId("results").hidden = false;
   const wide = matchMedia(WIDE[columns.length] ?? WIDE[2]);
@@ -41,7 +42,7 @@ export function showResults(columns, field) {
 /** Return in words what a reranked column did to the hits. */
 export function inWords(column) {
   const { up, down, same, out } = summary(column);
-  const parts = [up && `${up} up`, down && `${down} down`, same && `${same} at their place`, out && `${out} left out`];
+  const parts = [up && `${up} up`, down && `${down} down`, same && `${same} at their place`, out && `${out} not among the hits`];
   return `${column.title}: ${parts.filter(Boolean).join(", ") || "no hits"}`;
 }
 
@@ -66,7 +67,7 @@ function columnSection(column, about, items) {
   return element(
     "section",
     { class: "column", "data-side": column.key, "aria-labelledby": id },
-    element("div", { class: "head" }, element("h3", { id }, column.title), element("div", { class: "facts" }, facts(column))),
+    element("div", { class: "head" }, element("h3", { id }, column.title), ...facts(column).map((row) => element("div", { class: "facts" }, row))),
     column.entries.length > 0 ? list : element("p", { class: "quiet" }, "No hits."),
   );
 }
@@ -76,32 +77,35 @@ function gap({ place, skippedBefore }) {
   return element("li", { class: "gap" }, `⋯ ${range}`);
 }
 
+/** Return rows of facts: of a column, and of each of its rerankers where there are several. */
 function facts(column) {
-  const found = [column.count > 0 && Number.isFinite(column.lowest) && ["", `scores ${score(column.lowest)} to ${score(column.highest)}`]];
-  if (column.key === "plain") found.unshift(["", milliseconds(column.answer.took_ms)]);
-  else found.unshift(...sideFacts(column));
-  return found.filter(Boolean).map(([kind, text]) => element("span", { class: `chip ${kind}` }, text));
+  const scores = column.count > 0 && Number.isFinite(column.lowest) && chip("", `scores ${score(column.lowest)} to ${score(column.highest)}`);
+  if (column.key === "plain") return [[chip("", milliseconds(column.answer.took_ms)), scores]];
+  const own = [outcomeChip(outcomeOf(column.whole, column.record)), chip("", milliseconds(column.whole.took_ms))];
+  const rerankers = rerankersOf(column.record);
+  if (rerankers.length < 2) return [[...own, ...rerankers.flatMap(rerankerFacts), scores]];
+  return [[...own, scores], ...rerankers.map((reranker) => [nameAndPlace(reranker), outcomeChip(reranker), ...rerankerFacts(reranker)])];
 }
 
-function sideFacts({ whole, record }) {
-  const rerankers = rerankersOf(record);
-  const { outcome } = outcomeOf(whole, record);
-  const kind = outcome === "applied" ? "good" : "warning";
+function nameAndPlace(reranker) {
+  return element("span", { class: "small" }, `${capitalised(nameOf(reranker))} (${reranker.endpoint}, ${reranker.field})`);
+}
+
+function rerankerFacts(reranker) {
   return [
-    [kind, outcome],
-    ["", milliseconds(whole.took_ms)],
-    ...rerankers.flatMap((reranker) => rerankerFacts(reranker, rerankers.length > 1)),
+    reranker.model && chip("", reranker.model),
+    chip("", `${reranker.scored ?? "?"} scored`),
+    reranker.cached > 0 && chip("accent", `${reranker.cached} from the cache`),
+    reranker.truncated > 0 && chip("warning", `${counted(reranker.truncated, "text")} cut`),
   ];
 }
 
-function rerankerFacts(reranker, isOneOfSeveral) {
-  return [
-    isOneOfSeveral && [reranker.outcome === "applied" ? "" : "warning", `${nameOf(reranker)}: ${reranker.outcome}`],
-    reranker.model && ["", reranker.model],
-    ["", `${reranker.scored ?? "?"} scored`],
-    reranker.cached > 0 && ["accent", `${reranker.cached} from the cache`],
-    reranker.truncated > 0 && ["warning", `${counted(reranker.truncated, "text")} cut`],
-  ];
+function outcomeChip({ outcome }) {
+  return chip(outcome === "applied" ? "good" : "warning", outcome);
+}
+
+function chip(kind, text) {
+  return element("span", { class: `chip ${kind}` }, text);
 }
 
 function neighbours(lists) {
@@ -155,4 +159,3 @@ function showSides(columns, grid, wide) {
   wide.onchange = () => choose(chosen);
   choose(chosen);
 }
-

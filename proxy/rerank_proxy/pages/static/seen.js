@@ -5,17 +5,22 @@
 import { drawn, element } from "./dom.js";
 import { pieces, within } from "./marks.js";
 import { counted, score, whole } from "./numbers.js";
+import { capitalised } from "./texts.js";
 
-/** Return the drawing of a document of a reranker of a record; ranges are the marked ones of its text. */
-export function seen(recorded, ranges, { frames }) {
+/**
+ * Return the drawing of a document of a reranker of a record.
+ *
+ * ranges: the marked ones of its text. about: `{frames, name}`: those of the reranker, and its name if it is one of several.
+ */
+export function seen(recorded, ranges, { frames, name }) {
   const ends = [0];
   for (const point of recorded.text) ends.push(ends.at(-1) + point.length);
   const place = (at) => ends[Math.min(at, ends.length - 1)];
   const doc = { ...recorded, length: ends.length - 1, part: (from, to = Infinity) => part(recorded.text, ranges, place(from), place(to)) };
   return element(
     "div",
-    { class: "seen-text", tabindex: "0", role: "region", "aria-label": "What the model saw" },
-    element("p", { class: "small quiet" }, sizes(doc)),
+    { class: "seen-text", tabindex: "0", role: "region", "aria-label": `What ${name ?? "the model"} saw` },
+    element("p", { class: "small quiet" }, name && `${capitalised(name)}: `, sizes(doc)),
     extent(doc),
     doc.chunks?.length > 0 ? chunks(doc) : uncut(doc),
     doc.length < doc.characters &&

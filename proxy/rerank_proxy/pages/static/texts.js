@@ -15,6 +15,11 @@ export function titleOf(hit, id) {
   return id;
 }
 
+/** Return words as a sentence begins with them. */
+export function capitalised(words) {
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
 /** Return the text of a field, such as `plot` or `body.text`; an empty one where there is none. */
 export function textOf(hit, field) {
   const found = at(hit?._source, field);

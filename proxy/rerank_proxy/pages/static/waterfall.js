@@ -60,7 +60,7 @@ function body({ title, took_ms: took, record }, whole) {
     element(
       "tr",
       { class: "whole" },
-      element("th", { scope: "rowgroup" }, title, record?.cut && element("span", { class: "quiet" }, " (parts of the record were left out for their size)")),
+      element("th", { scope: "rowgroup" }, element("span", { class: "title" }, title), record?.cut && element("span", { class: "quiet" }, " (parts of the record were left out for their size)")),
       element("td", { class: "about" }),
       element("td", { class: "from" }),
       element("td", { class: "number" }, milliseconds(took)),
