@@ -118,7 +118,8 @@ async def test_what_is_too_old_is_forgotten_without_a_further_search(
 ) -> None:
     """So it is decided, and shown, when the documentation says."""
     loop, ahead, held = asyncio.get_running_loop(), [0.0], []
-    monkeypatch.setattr(loop, "time", lambda: time.monotonic() + ahead[0])
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead[0])
     searching = Searching(**{share: 1.0}, clock=loop.time, keep_s=6000.0)
     memory, counted = searching.online.memory, searching.online.counted
     for ahead[0] in (0.0, 1000.0):
