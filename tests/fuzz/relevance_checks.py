@@ -16,14 +16,14 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.online.clicks import read_clicks
 from rerank_proxy.online.memory import Clicked, ClickMemory, Compared, Shown
 from rerank_proxy.pages import allowed
-from rerank_proxy.relevance import reading, writing
-from rerank_proxy.relevance.endpoints import look_up, scores_of
+from rerank_proxy.relevance.client.endpoints import look_up, scores_of
+from rerank_proxy.relevance.client.index_state import missing, state_of
+from rerank_proxy.relevance.client.searching import Reply, Searcher
+from rerank_proxy.relevance.client.x_rerank import rerankings
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.index_state import missing, state_of
+from rerank_proxy.relevance.formats import reading, writing
 from rerank_proxy.relevance.judging.texts import texts_of
-from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.templates import Template, read_template
-from rerank_proxy.relevance.x_rerank import rerankings
 from tests.fuzz.other_checks import directory
 from tests.fuzz.pieces import choose
 
@@ -128,10 +128,8 @@ class _Answered(Searcher):
 
     body: bytes = b""
 
-    async def _exchange(
-        self, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> tuple[int, bytes, Mapping[str, str], float]:
-        return 200, self.body, {}, 1.0
+    async def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None) -> Reply:
+        return Reply(200, self.body, {}, 1.0)
 
 
 _ASKED: Final[tuple[Callable[[Searcher], Awaitable[Any]], ...]] = (

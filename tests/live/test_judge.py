@@ -14,15 +14,15 @@ from elasticsearch import Elasticsearch
 
 from rerank_proxy.cli import main
 from rerank_proxy.inference.endpoints import Endpoints
-from rerank_proxy.relevance.endpoints import look_up
+from rerank_proxy.relevance.client.endpoints import look_up
+from rerank_proxy.relevance.client.searching import Searcher
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.formats.reading import read_judgments
 from rerank_proxy.relevance.judging.acts import Act
 from rerank_proxy.relevance.judging.endpoint_judge import IN_A_ROW, Asking, prompt_of
 from rerank_proxy.relevance.judging.grading import Grading, chat_thresholds
 from rerank_proxy.relevance.judging.texts import texts_of
 from rerank_proxy.relevance.judging.workspace import SCALE, Workspace
-from rerank_proxy.relevance.reading import read_judgments
-from rerank_proxy.relevance.searching import Searcher
 from testbed import RunningElasticsearch
 from testbed.proxy import RunningProxy
 from tests.live.conftest import ENDPOINT, MakeIndex

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rerank_proxy.relevance.answers import Answer
-from rerank_proxy.relevance.asking import Asked, Failure
-from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan
-from rerank_proxy.relevance.index_state import IndexState
+from rerank_proxy.relevance.client.index_state import IndexState
+from rerank_proxy.relevance.evaluation.answers import Answer
+from rerank_proxy.relevance.evaluation.asking import Asked, Failure
+from rerank_proxy.relevance.evaluation.material import Material
+from rerank_proxy.relevance.evaluation.results import Unjudged, results_of
+from rerank_proxy.relevance.evaluation.running import Evaluation, Plan
 from rerank_proxy.relevance.judgments import Query, paired, ranked
-from rerank_proxy.relevance.results import Unjudged, results_of
 from rerank_proxy.relevance.systems import System, Wanted, systems_of
 
 MEASURES = ("nDCG@10", "RR@10", "R@10")

@@ -16,7 +16,7 @@ from rerank_proxy.cli.proxy_options import Access
 from rerank_proxy.errors import reason_of
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.observe.log_lines import printable
-from rerank_proxy.relevance.foreign_answers import NotJsonError, TooLongError, body_of, parsed
+from rerank_proxy.relevance.client.foreign_answers import NotJsonError, TooLongError, body_of, parsed
 
 _T = TypeVar("_T")
 _TIMEOUT_S: Final = 120.0

@@ -10,5 +10,3 @@ class FormatError(RelevanceError):
 
     def __init__(self, file: object, number: int, problem: str, *, unit: str = "line") -> None:
         super().__init__(f"{file}, {unit} {number}: {problem}")
-        self.line = number
-        self.problem = problem

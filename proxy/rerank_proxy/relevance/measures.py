@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.extras import need
-from rerank_proxy.relevance.judgments import Judgments, Run
+from rerank_proxy.relevance.judgments import Judgments, Run, ranked
 
 _UNFIT: Final = (
     NameError,
@@ -70,7 +70,8 @@ def _computed(name: str, measure: Any, judgments: Judgments, run: Run) -> dict[s
     for query, number in queries.items():
         ids = {each: f"d{at}" for at, each in enumerate([*judgments[query], *(hit.id for hit in run[query])])}
         grades[number] = {ids[each]: grade for each, grade in judgments[query].items()}
-        scores[number] = _scores([ids[hit.id] for hit in run[query]])
+        # Their own scores do not do: trec_eval would order equal ones by the ids.
+        scores[number] = dict(ranked(ids[hit.id] for hit in run[query]))
     try:
         found = {
             each.query_id: float(each.value) for each in _ir_measures().iter_calc([measure], grades, scores)
@@ -81,11 +82,6 @@ def _computed(name: str, measure: Any, judgments: Judgments, run: Run) -> dict[s
             "another measure"
         ) from None
     return {query: found[number] for query, number in queries.items() if number in found}
-
-
-def _scores(names: Sequence[str]) -> dict[str, float]:
-    """Return scores that put hits in their order: trec_eval would order equal ones by their ids."""
-    return {name: float(len(names) - place) for place, name in enumerate(names)}
 
 
 def means(values_of: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

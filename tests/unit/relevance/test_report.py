@@ -9,7 +9,7 @@ from xml.dom import minidom
 
 import pytest
 
-from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.relevance.evaluation.running import Evaluation
 from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.drawing import drawn
 from rerank_proxy.relevance.report.markdown import markdown_of

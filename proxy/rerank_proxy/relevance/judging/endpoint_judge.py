@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rerank_proxy.relevance.endpoints import scores_of
+from rerank_proxy.relevance.client.endpoints import scores_of
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.growing import LineFile
 from rerank_proxy.relevance.judging.acts import Act, now, scored
 from rerank_proxy.relevance.judging.pool import Pooled
 from rerank_proxy.relevance.judging.texts import Texts, joined
 from rerank_proxy.relevance.progress import Progress
-from rerank_proxy.relevance.searching import RefusedError, Searcher
 from rerank_proxy.relevance.templates import QUERY, filled, names_in
 from rerank_proxy.relevance.workers import work_on
 

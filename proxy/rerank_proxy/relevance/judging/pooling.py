@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.growing import LineFile
 from rerank_proxy.relevance.judging.pool import Pooled, pooled
 from rerank_proxy.relevance.judging.workspace import Workspace
 from rerank_proxy.relevance.judgments import Query
 from rerank_proxy.relevance.progress import Progress
-from rerank_proxy.relevance.searching import RefusedError, Searcher
 from rerank_proxy.relevance.systems import System
 from rerank_proxy.relevance.workers import work_on
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rerank_proxy.relevance.searching import Searcher
+from rerank_proxy.relevance.client.searching import Searcher
 
 MAX_CHARACTERS: Final = 20_000
 """Of one field; more is not shown to a person."""

@@ -8,7 +8,9 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from rerank_proxy.relevance.curves import Curve, curves_of
+from rerank_proxy.relevance.evaluation.curves import Curve, curves_of
+from rerank_proxy.relevance.evaluation.results import Result, Results
+from rerank_proxy.relevance.numbers import MINUS, number, signed
 from rerank_proxy.relevance.report.changed import differences_of
 from rerank_proxy.relevance.report.drawing import (
     COLOURS,
@@ -24,8 +26,7 @@ from rerank_proxy.relevance.report.drawing import (
     plot,
     svg_of,
 )
-from rerank_proxy.relevance.report.tables import MINUS, number, signed, title
-from rerank_proxy.relevance.results import Result, Results
+from rerank_proxy.relevance.report.tables import title
 from rerank_proxy.relevance.statistics import Comparison
 
 _Cost = tuple[float, float, Result]

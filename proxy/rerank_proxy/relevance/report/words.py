@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence, Sized
 from typing import Final
 
-from rerank_proxy.relevance.curves import curves_of
-from rerank_proxy.relevance.evaluation import Evaluation
-from rerank_proxy.relevance.report.tables import NONE, interval, milliseconds, number, p_of, signed, title
-from rerank_proxy.relevance.results import ENOUGH, Result
+from rerank_proxy.relevance.evaluation.curves import curves_of
+from rerank_proxy.relevance.evaluation.results import ENOUGH, Result
+from rerank_proxy.relevance.evaluation.running import Evaluation
+from rerank_proxy.relevance.numbers import NONE, interval, number, p_of, signed
+from rerank_proxy.relevance.report.tables import milliseconds, title
 from rerank_proxy.relevance.statistics import FEWEST
 
 _EACH: Final = 3

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.relevance.endpoints import look_up, scores_of
+from rerank_proxy.relevance.client.endpoints import look_up, scores_of
+from rerank_proxy.relevance.client.foreign_answers import MAX_DEPTH, NotJsonError, parsed
+from rerank_proxy.relevance.client.index_state import missing, state_of
+from rerank_proxy.relevance.client.searching import Searcher
+from rerank_proxy.relevance.client.x_rerank import rerankings
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.foreign_answers import MAX_DEPTH, NotJsonError, parsed
-from rerank_proxy.relevance.index_state import missing, state_of
 from rerank_proxy.relevance.judging.texts import texts_of
-from rerank_proxy.relevance.searching import Searcher
-from rerank_proxy.relevance.x_rerank import rerankings
 from tests.support.judged_index import judged_index
 
 ASKED: dict[str, Callable[[Searcher], Awaitable[Any]]] = {

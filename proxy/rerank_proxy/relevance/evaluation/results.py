@@ -10,13 +10,13 @@ from typing import Final, Literal
 
 import numpy as np
 
-from rerank_proxy.relevance.answers import Answer
-from rerank_proxy.relevance.asking import Asked
+from rerank_proxy.relevance.client.x_rerank import rerankings
+from rerank_proxy.relevance.evaluation.answers import Answer
+from rerank_proxy.relevance.evaluation.asking import Asked
 from rerank_proxy.relevance.judgments import Paired, Ranked
 from rerank_proxy.relevance.measures import means, values
 from rerank_proxy.relevance.statistics import Comparison, bootstrap_interval, compare
 from rerank_proxy.relevance.systems import System
-from rerank_proxy.relevance.x_rerank import rerankings
 
 Unjudged = Literal["wrong", "leave-out"]
 """What becomes of hits without a judgment: they count as if graded 0, or are taken out of the lists."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from rerank_proxy.relevance.lines import Line
+from rerank_proxy.relevance.formats.lines import Line
 
 QUERY_IDS: Final = ("query_id", "queryid", "qid", "topic_id", "_id", "id")
 TEXTS: Final = ("query", "query_text", "text")

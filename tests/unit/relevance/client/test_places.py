@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.relevance.places import by_names
-from rerank_proxy.relevance.searching import RefusedError, Searcher
+from rerank_proxy.relevance.client.places import by_names
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher
 from rerank_proxy.relevance.templates import template_of
 from rerank_proxy.xcontent.positions import position
 from tests.support.judged_index import judged_index, refused

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rerank_proxy.relevance.results import Result, Results
+from rerank_proxy.relevance.evaluation.results import Result, Results
 
 SHARE: Final = 0.9
 """The part of the largest gain that the cheapest window has to give."""

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from rerank_proxy.relevance.clicks import Click
 from rerank_proxy.relevance.errors import FormatError, RelevanceError
+from rerank_proxy.relevance.formats.reading import read_clicks, read_judgments, read_queries
+from rerank_proxy.relevance.formats.writing import Form, write_judgments
 from rerank_proxy.relevance.judgments import MAX_GRADE, Query, paired
-from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
-from rerank_proxy.relevance.writing import Form, write_judgments
 from tests.support.examples import examples
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -73,42 +73,6 @@ def test_whatever_a_file_holds_it_is_read_or_its_fault_is_named(place: Path, con
     path = written(place, content, "hostile")
     for read in (read_queries, read_judgments, read_clicks):
         assert str(path) in outcome(read, path)
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("7\thow fast\n8\thow far\n", {"7": "how fast", "8": "how far"}),
-        ('{"_id": "a", "text": "how fast", "metadata": {}}\n', {"a": "how fast"}),
-        (
-            '{"query": "first", "grades": {}}\n\n{"query": "second", "grades": {"1": 2}}',
-            {"1": "first", "2": "second"},
-        ),
-        ("\ufeff7\thow fast\r\n", {"7": "how fast"}),
-        (
-            "<top>\n<num> Number: 301 \n<title> Organized  Crime \n\n<desc> Description: \nIdentify x < "
-            "y.\n</top>\n"
-            "<top><num>302</num><title>Topic: R&D</title></top>\n",
-            {"301": "Organized Crime", "302": "R&D"},
-        ),
-    ],
-)
-def test_forms_of_queries(tmp_path: Path, content: str, expected: dict[str, str]) -> None:
-    assert {name: query.text for name, query in read_queries(written(tmp_path, content)).items()} == expected
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("301 0 FT-1 1\n301\t0\tFT-2\t-1\n", {"301": {"FT-1": 1, "FT-2": -1}}),
-        ("query-id\tcorpus-id\tscore\n1\tan id\t2\n", {"1": {"an id": 2}}),
-        ("1\t184\t3\n1\t29\t1.0\n", {"1": {"184": 3, "29": 1}}),
-        ('{"query-id": "1", "corpus-id": "x", "score": 1}\n', {"1": {"x": 1}}),
-        ('{"query": "q", "grades": {"0": 3}}\n', {"1": {"0": 3}}),
-    ],
-)
-def test_forms_of_judgments(tmp_path: Path, content: str, expected: dict[str, dict[str, int]]) -> None:
-    assert read_judgments(written(tmp_path, content)) == expected
 
 
 @pytest.mark.parametrize(

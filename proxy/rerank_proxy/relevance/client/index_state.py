@@ -5,13 +5,12 @@ answers of an earlier run still count.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
-from rerank_proxy.relevance.endpoints import path_of
+from rerank_proxy.relevance.client.endpoints import path_of
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher, check_whole, quoted
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.searching import RefusedError, Searcher, check_whole
 
 _BATCH: Final = 1000
 
@@ -39,13 +38,13 @@ async def state_of(searcher: Searcher, index: str, endpoints: Collection[str]) -
     Raises:
         RelevanceError: There is no such index, it is empty, or it may not be read.
     """
-    name = quote(index, safe=",*-")
+    name = quoted(index)
     info = await _shown(searcher, "/")
     try:
-        documents = int((await searcher.get(f"/{name}/_count"))["count"])
+        documents = msgspec.convert(await searcher.get(f"/{name}/_count"), _Count).count
     except RefusedError as error:
         raise RelevanceError(f"index {index}: {error.status}: {error.reason}") from None
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except msgspec.ValidationError:
         raise RelevanceError(f"{searcher.url} does not answer as Elasticsearch does") from None
     if not documents:
         raise RelevanceError(f"index {index}: holds no documents")
@@ -57,9 +56,23 @@ async def state_of(searcher: Searcher, index: str, endpoints: Collection[str]) -
 
 def _version(info: Any) -> str:
     try:
-        return str(info["version"]["number"])
-    except (KeyError, TypeError, IndexError):
+        return msgspec.convert(info, _Info).version.number
+    except msgspec.ValidationError:
         return "unknown"
+
+
+class _Count(msgspec.Struct):
+    count: int
+
+
+class _Version(msgspec.Struct):
+    number: str
+
+
+class _Info(msgspec.Struct):
+    """The answer of the address without a path."""
+
+    version: _Version
 
 
 async def missing(searcher: Searcher, index: str, documents: Collection[str]) -> list[str]:
@@ -83,7 +96,7 @@ async def _found(searcher: Searcher, index: str, ids: Sequence[str]) -> dict[str
     body = {"query": {"ids": {"values": ids}}, "size": len(ids) + 1, "_source": False, "sort": ["_doc"]}
     shown = "hits.hits._id,hits.hits._index,timed_out,_shards,_clusters"
     try:
-        answer = await searcher.post(f"/{quote(index, safe=',*-')}/_search?filter_path={shown}", body)
+        answer = await searcher.post(f"/{quoted(index)}/_search?filter_path={shown}", body)
         check_whole(answer)
         read = msgspec.convert(answer, _Answer)
     except RefusedError as error:

@@ -10,9 +10,13 @@ import pytest
 
 from rerank_proxy.relevance.clicks import Click, ClickModel
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.evaluation import material_of
-from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
+from rerank_proxy.relevance.evaluation.material import material_of
+from rerank_proxy.relevance.formats.reading import read_clicks, read_judgments, read_queries
 
+TREC = (
+    "<top>\n<num> Number: 301 \n<title> Organized  Crime \n\n<desc> Description: \nIdentify x < y.\n</top>\n"
+    "<top><num>302</num><title>Topic: R&D</title></top>\n"
+)
 WEB = (
     '<?xml version="1.0"?>\n<webtrack2009>\n<topic number="1" type="faceted">\n'
     "<query>obama family tree</query>\n"
@@ -52,6 +56,10 @@ def written(directory: Path, content: Any, name: str = "file") -> Path:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
+        ("\ufeff7\thow fast\r\n8\thow far", {"7": "how fast", "8": "how far"}),
+        ('{"_id": "a", "text": "how fast", "metadata": {}}\n', {"a": "how fast"}),
+        ('{"query": "a", "grades": {}}\n\n{"query": "b", "grades": {"1": 2}}', {"1": "a", "2": "b"}),
+        (TREC, {"301": "Organized Crime", "302": "R&D"}),
         (WEB, {"1": "obama family tree"}),
         (COVID, {"1": "coronavirus & origin", "2": "weather"}),
         (CLEF, {"451-AH": "Roman Army"}),
@@ -75,6 +83,11 @@ def test_queries(tmp_path: Path, content: Any, expected: dict[str, str]) -> None
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
+        ("301 0 FT-1 1\n301\t0\tFT-2\t-1\n", {"301": {"FT-1": 1, "FT-2": -1}}),
+        ("query-id\tcorpus-id\tscore\n1\tan id\t2\n", {"1": {"an id": 2}}),
+        ("1\t184\t3\n1\t29\t1.0\n", {"1": {"184": 3, "29": 1}}),
+        ('{"query-id": "1", "corpus-id": "x", "score": 1}\n', {"1": {"x": 1}}),
+        ('{"query": "q", "grades": {"0": 3}}\n', {"1": {"0": 3}}),
         ("q 1\t0\td 1\t-2\n", {"q 1": {"d 1": -2}}),
         ("qid\tQ0\tdocid\trel\n007\t0\td\t2\n", {"007": {"d": 2}}),
         ("1 \t d\t1\n", {"1": {"d": 1}}),

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator
 from html import unescape
 from typing import Final
 
-from rerank_proxy.relevance.lines import Line
-from rerank_proxy.relevance.rows import Row
+from rerank_proxy.relevance.formats.lines import Line
+from rerank_proxy.relevance.formats.rows import Row
 
 _BEGIN: Final = re.compile(r"<(top|topic)(?=[\s>])([^<>]*)>", re.IGNORECASE)
 _END: Final = re.compile(r"</(?:top|topic)\s*>", re.IGNORECASE)

@@ -15,15 +15,25 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
-from rerank_proxy.relevance.clicks import Click, click_of
-from rerank_proxy.relevance.errors import FormatError, RelevanceError
+from rerank_proxy.relevance.clicks import Click
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.formats.click_rows import click_of
+from rerank_proxy.relevance.formats.columns import judgment_of, query_of
+from rerank_proxy.relevance.formats.lines import Line, lines_of
+from rerank_proxy.relevance.formats.objects import objects_of
+from rerank_proxy.relevance.formats.packing import content_of
+from rerank_proxy.relevance.formats.rows import (
+    DOCUMENTS,
+    GRADES,
+    QUERY_IDS,
+    TEXTS,
+    Row,
+    plain,
+    row_of,
+)
+from rerank_proxy.relevance.formats.tables import Header
+from rerank_proxy.relevance.formats.topics import topics_of
 from rerank_proxy.relevance.judgments import Query
-from rerank_proxy.relevance.lines import Line, lines_of
-from rerank_proxy.relevance.objects import objects_of
-from rerank_proxy.relevance.packing import content_of
-from rerank_proxy.relevance.rows import DOCUMENTS, GRADES, QUERY_IDS, TEXTS, Row, graded, plain, row_of
-from rerank_proxy.relevance.tables import TAB, Header
-from rerank_proxy.relevance.topics import topics_of
 
 _CLICK_COLUMNS: Final = ("query", "document", "position")
 
@@ -126,7 +136,7 @@ def _rows(path: Path, *, judged: bool) -> Iterator[Row]:
     elif header := _header(first, judged=judged):
         yield from (row_of(line, values) for line, values in header.rows(lines))
     else:
-        of_columns = _judgment if judged else _query
+        of_columns = judgment_of if judged else query_of
         yield from map(of_columns, chain([first], lines))
 
 
@@ -135,43 +145,6 @@ def _header(line: Line, *, judged: bool) -> Header | None:
     groups = ((*QUERY_IDS, *TEXTS), DOCUMENTS, GRADES)
     found = Header.of(line, *groups)
     return found if found is not None or judged else Header.of(line, TEXTS)
-
-
-def _query(line: Line) -> Row:
-    name, tab, text = line.text.strip().partition(TAB)
-    if not tab:
-        raise line.fault("expected the id of the query, a tab, and its text")
-    if TAB in text.strip():
-        raise line.fault(
-            f"has {line.text.count(TAB) + 1} columns, and only two are known, the id of the query and its "
-            "text: name the columns in a first line, as in id<TAB>query<TAB>more"
-        )
-    return Row(line, line.id(name.strip(), "id of the query"), line.query_text(text.strip()), None)
-
-
-def _judgment(line: Line) -> Row:
-    columns = [column.strip() for column in line.text.split(TAB)]
-    if len(columns) not in (3, 4):
-        columns = line.text.split()
-        if len(columns) != 4:
-            raise _unknown(line)
-    if not all(columns):
-        raise _unknown(line)
-    query, *_, document, grade = columns
-    return Row(line, line.id(query, "id of the query"), None, graded(line, {document: grade}))
-
-
-def _unknown(line: Line) -> FormatError:
-    """Say that a line has no columns of judgments, and what it looks like."""
-    columns = line.text.split()
-    if len(columns) > 1 and columns[1].startswith("qid:"):
-        return line.fault("is a line of LETOR, which has features in place of ids: take the qrels behind it")
-    if len(columns) == 6:
-        return line.fault("is of a run, what a system found: take the qrels, which have four columns")
-    return line.fault(
-        "expected `query iteration document grade` (TREC), or query, document and grade with tabs "
-        "between them (BEIR); other columns take a first line that names them, as in query_id,doc_id,grade"
-    )
 
 
 def _clicks(path: Path) -> Iterator[Click]:

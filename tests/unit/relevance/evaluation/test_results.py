@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from rerank_proxy.relevance.curves import curves_of
+from rerank_proxy.relevance.client.x_rerank import Reranking, rerankings
+from rerank_proxy.relevance.evaluation.curves import curves_of
 from rerank_proxy.relevance.report.words import findings_of, headline_of, notes_of
-from rerank_proxy.relevance.x_rerank import Reranking, rerankings
 from tests.support.evaluations import evaluation
 
 

@@ -1,16 +1,15 @@
 """Asks all systems all queries: first for what is measured, then one at a time for how long it takes."""
 
-import itertools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rerank_proxy.relevance.answers import Answer
-from rerank_proxy.relevance.index_state import IndexState
+from rerank_proxy.relevance.client.index_state import IndexState
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher
+from rerank_proxy.relevance.evaluation.answers import Answer
 from rerank_proxy.relevance.journal import Journal, key_of
 from rerank_proxy.relevance.judgments import Query
-from rerank_proxy.relevance.searching import RefusedError, Searcher
 from rerank_proxy.relevance.systems import System
 from rerank_proxy.relevance.templates import rerankers_in
 from rerank_proxy.relevance.workers import work_on
@@ -47,6 +46,7 @@ class Asked:
         failures: Those that are not among the answers.
         kept: How many of the answers are of an earlier run.
         given_up: Whether it was not asked any more, after failures in a row.
+        in_a_row: Failures since the last answer.
     """
 
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -162,15 +162,3 @@ class Asking:
             if isinstance(reranker, dict) and isinstance(reranker.get("inference_text"), str):
                 reranker["inference_text"] += f" {secrets.token_hex(4)}"
         return body
-
-
-def for_timing(queries: Sequence[Query], number: int) -> list[Query]:
-    """Return queries to time, spread over all; the same again if there are too few."""
-    if not queries:
-        return []
-    step = max(1, len(queries) // number) if number else 1
-    return list(itertools.islice(itertools.cycle(_spread(queries, step)), number))
-
-
-def _spread(queries: Sequence[Query], step: int) -> list[Query]:
-    return [query for start in range(step) for query in queries[start::step]]

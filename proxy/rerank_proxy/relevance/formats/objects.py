@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from rerank_proxy.relevance.lines import Line, json_of, lines_of, reason_of
-from rerank_proxy.relevance.rows import DOCUMENTS, QUERY_IDS, TEXTS, Row, graded, plain, row_of
+from rerank_proxy.relevance.formats.lines import Line, json_of, lines_of, reason_of
+from rerank_proxy.relevance.formats.rows import DOCUMENTS, QUERY_IDS, TEXTS, Row, graded, plain, row_of
 
 _OPENS: Final = (b"{", b"[", b",")
 _ROW: Final = frozenset({*QUERY_IDS, *TEXTS, "grades"})

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from rerank_proxy.relevance import searching
-from rerank_proxy.relevance.answers import FILE
-from rerank_proxy.relevance.asking import IN_A_ROW
 from rerank_proxy.relevance.clicks import ClickModel
+from rerank_proxy.relevance.client import searching
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher, UnreachableError
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.evaluation import Evaluation, Plan, evaluate, material_of
+from rerank_proxy.relevance.evaluation.answers import FILE
+from rerank_proxy.relevance.evaluation.asking import IN_A_ROW
+from rerank_proxy.relevance.evaluation.material import material_of
+from rerank_proxy.relevance.evaluation.running import Evaluation, Plan, evaluate
 from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.words import notes_of
-from rerank_proxy.relevance.searching import RefusedError, Searcher, UnreachableError
 from rerank_proxy.relevance.systems import Wanted, systems_of
 from tests.support.judged_index import JudgedIndex, judged_index, refused
 from tests.support.quiet import quiet

@@ -5,18 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rerank_proxy.relevance.answers import answers_in
-from rerank_proxy.relevance.asking import Asked, Asking, for_timing
-from rerank_proxy.relevance.clicks import Clicked, ClickModel, judgments_of
-from rerank_proxy.relevance.endpoints import EndpointInfo, info_of
+from rerank_proxy.relevance.client.endpoints import EndpointInfo, info_of
+from rerank_proxy.relevance.client.index_state import IndexState, missing, state_of
+from rerank_proxy.relevance.client.searching import Searcher
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.index_state import IndexState, missing, state_of
-from rerank_proxy.relevance.judging.provenance import models_of
-from rerank_proxy.relevance.judgments import Paired, Query, count_of, judged_documents, paired
+from rerank_proxy.relevance.evaluation.answers import answers_in
+from rerank_proxy.relevance.evaluation.asking import Asked, Asking
+from rerank_proxy.relevance.evaluation.material import Material, spread
+from rerank_proxy.relevance.evaluation.results import Results, Unjudged, results_of
+from rerank_proxy.relevance.judgments import Query, judged_documents
 from rerank_proxy.relevance.progress import Progress, steps
-from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
-from rerank_proxy.relevance.results import Results, Unjudged, results_of
-from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.systems import System, depth_of
 
 
@@ -52,26 +50,6 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """Queries and judgments, and where they are from.
-
-    Attributes:
-        clicks: What the judgments were made of, if they are made of clicks, and how.
-        judges: Endpoints and models that have made judgments.
-    """
-
-    paired: Paired
-    sources: Sequence[str]
-    clicks: tuple[Clicked, ClickModel] | None = None
-    judges: Sequence[str] = ()
-
-    @property
-    def judged(self) -> int:
-        """The number of judgments of the queries that are asked."""
-        return count_of(self.paired.judgments)
-
-
-@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What came of a plan.
 
@@ -93,44 +71,6 @@ class Evaluation:
     ended: float
 
 
-def material_of(
-    queries: Path | None,
-    judgments: Path | None,
-    clicks: Path | None,
-    model: ClickModel,
-    limit: int | None = None,
-) -> Material:
-    """Read queries and judgments.
-
-    Args:
-        queries: May be the file of the judgments, whose lines hold both.
-        limit: Take so many queries alone, spread over all.
-
-    Raises:
-        RelevanceError: A file cannot be read, or no query has a judgment.
-    """
-    if (clicks is None) == (judgments is None):
-        raise RelevanceError("give either --judgments or --clicks")
-    made = None
-    if clicks is not None:
-        clicked = judgments_of(read_clicks(clicks), model)
-        made = (clicked, model)
-        pair = paired(clicked.queries, clicked.judgments)
-        sources = [str(clicks)]
-    else:
-        assert judgments is not None
-        sources = list(dict.fromkeys(str(each) for each in (queries or judgments, judgments)))
-        asked = read_queries(queries or judgments)
-        pair = paired(asked, read_judgments(judgments, asked))
-    if not pair.queries:
-        raise RelevanceError(
-            f"no query of {sources[0]} has a document graded above 0 in {sources[-1]}: {len(pair.unjudged)} "
-            f"queries have no judgments, {len(pair.without_query)} judgments have no query"
-        )
-    judges = [] if judgments is None else models_of(judgments)
-    return Material(_limited(pair, limit), sources, made, judges)
-
-
 async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress: Progress) -> Evaluation:
     """Ask what has not been asked before, and compute the results.
 
@@ -144,21 +84,9 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
         async with searcher:
             state = await state_of(searcher, plan.index, endpoints)
             _refuse_judges(material, state)
-            judged = judged_documents(material.paired.judgments)
-            absent = await missing(searcher, plan.index, judged)
-            if len(absent) == len(judged):
-                raise RelevanceError(
-                    f"index {plan.index} holds none of the {len(judged)} judged documents: the ids of "
-                    f"judgments are those of documents (_id), and there is no {absent[0]}"
-                )
+            absent = await _absent(plan, material, searcher)
             asking = Asking(searcher, journal, plan.index, state, plan.depth)
-            done = steps(progress, "searching", len(queries) * len(plan.systems))
-            asked = await asking.ask(plan.systems, queries, done)
-            _check(asked, plan)
-            timed = for_timing(queries, plan.timed)
-            if timed:
-                done = steps(progress, "timing", len(timed) * len(plan.systems))
-                await asking.time(plan.systems, timed, asked, done)
+            asked = await _asked(plan, queries, asking, progress)
     results = results_of(
         plan.systems,
         asked,
@@ -173,6 +101,40 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
     return Evaluation(
         plan, searcher.url, searcher.concurrency, material, state, absent, results, took_s, time.time()
     )
+
+
+async def _absent(plan: Plan, material: Material, searcher: Searcher) -> list[str]:
+    """Return the ids of judged documents that the index does not hold.
+
+    Raises:
+        RelevanceError: It holds none of them.
+    """
+    judged = judged_documents(material.paired.judgments)
+    absent = await missing(searcher, plan.index, judged)
+    if len(absent) == len(judged):
+        raise RelevanceError(
+            f"index {plan.index} holds none of the {len(judged)} judged documents: the ids of judgments are "
+            f"those of documents (_id), and there is no {absent[0]}"
+        )
+    return absent
+
+
+async def _asked(
+    plan: Plan, queries: Sequence[Query], asking: Asking, progress: Progress
+) -> dict[str, Asked]:
+    """Ask all systems all queries, and time some.
+
+    Raises:
+        RelevanceError: Nothing was answered.
+    """
+    done = steps(progress, "searching", len(queries) * len(plan.systems))
+    asked = await asking.ask(plan.systems, queries, done)
+    _check(asked, plan)
+    timed = spread(queries, plan.timed)
+    if timed:
+        done = steps(progress, "timing", len(timed) * len(plan.systems))
+        await asking.time(plan.systems, timed, asked, done)
+    return asked
 
 
 def _refuse_judges(material: Material, state: IndexState) -> None:
@@ -200,17 +162,3 @@ def _check(asked: Mapping[str, Asked], plan: Plan) -> None:
         failures = asked[plan.systems[0].name].failures
         reason = f"{failures[0].kind}, {failures[0].reason}" if failures else "nothing was asked"
         raise RelevanceError(f"no search of any system was answered: {plan.systems[0].name}: {reason}")
-
-
-def _limited(pair: Paired, limit: int | None) -> Paired:
-    if limit is None or limit >= len(pair.queries):
-        return pair
-    kept: list[Query] = for_timing(list(pair.queries.values()), limit)
-    names = {query.id for query in kept}
-    return Paired(
-        {name: query for name, query in pair.queries.items() if name in names},
-        {name: grades for name, grades in pair.judgments.items() if name in names},
-        pair.unjudged,
-        pair.without_query,
-        pair.without_relevant,
-    )

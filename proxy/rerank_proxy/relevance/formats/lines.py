@@ -73,11 +73,7 @@ class Line:
             value = str(value)
         if not isinstance(value, str) or not value:
             raise self.fault(f"the {what} must be a text that is not empty")
-        try:
-            length = len(value.encode("utf-8"))
-        except UnicodeEncodeError:
-            raise self.fault(f"the {what} holds half of a surrogate pair, which is not a character") from None
-        if length > MAX_ID:
+        if len(self._encoded(value, what)) > MAX_ID:
             raise self.fault(f"the {what} is longer than {MAX_ID} bytes, the most that Elasticsearch allows")
         return value
 
@@ -89,9 +85,15 @@ class Line:
         """
         if not isinstance(value, str) or not value.strip():
             raise self.fault("the text of the query must be a text that is not blank")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise self.fault("the query holds half of a surrogate pair, which is not a character")
+        self._encoded(value, "query")
         return value
+
+    def _encoded(self, text: str, what: str) -> bytes:
+        """Return a text in UTF-8. JSON can hold, as \\ud800, what UTF-8 cannot."""
+        try:
+            return text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise self.fault(f"the {what} holds half of a surrogate pair, which is not a character") from None
 
     def grade(self, value: Any) -> int:
         """Return a grade: a whole number, which may be written as 1.0.

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from rerank_proxy.relevance.lines import Line
-from rerank_proxy.relevance.rows import plain
+from rerank_proxy.relevance.formats.lines import Line
+from rerank_proxy.relevance.formats.rows import plain
 
 TAB: Final = "\t"
 _SEPARATORS: Final = (TAB, ",", ";")

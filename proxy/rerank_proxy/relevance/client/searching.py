@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -16,11 +16,11 @@ import msgspec
 from rerank_proxy.errors import reason_of
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.inference.remote.retries import retry_after
+from rerank_proxy.relevance.client.foreign_answers import NotJsonError, Score, TooLongError, body_of, parsed
+from rerank_proxy.relevance.client.places import by_names
+from rerank_proxy.relevance.client.x_rerank import Reranking, rerankings
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.foreign_answers import NotJsonError, Score, TooLongError, body_of, parsed
 from rerank_proxy.relevance.judgments import Hit
-from rerank_proxy.relevance.places import by_names
-from rerank_proxy.relevance.x_rerank import Reranking, rerankings
 
 BUSY: Final = frozenset({429, 503})
 """Statuses after which a search is sent again."""
@@ -131,19 +131,20 @@ class Searcher:
             RefusedError: The server refuses this search, or some of its shards fail.
             UnreachableError: It does not answer at all.
         """
-        path = f"/{quote(index, safe=',*-')}/_search"
+        path = f"/{quoted(index)}/_search"
         try:
-            answer, took_ms, x_rerank, attempts = await self._patient("POST", path, body)
+            reply = await self._patient("POST", path, body)
+            answer = self._said(reply)
         except RefusedError as refused:
             reason = by_names(refused.reason, _printed(body))
             raise RefusedError(refused.status, reason) from refused
         hits = _hits(answer)
         return Found(
             [Hit(each.id, each.score or 0.0) for each in hits],
-            took_ms,
-            x_rerank,
+            reply.took_ms,
+            _text(reply.headers.get("X-Rerank")),
             {each.id: each.fields for each in hits},
-            attempts,
+            reply.attempts,
         )
 
     async def get(self, path: str) -> Any:
@@ -152,8 +153,7 @@ class Searcher:
         Raises:
             RefusedError, UnreachableError: As of a search.
         """
-        answer, *_ = await self._patient("GET", path, None)
-        return answer
+        return self._said(await self._patient("GET", path, None))
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Send a body to another API that reads, such as `/index/_mget`.
@@ -161,12 +161,10 @@ class Searcher:
         Raises:
             RefusedError, UnreachableError: As of a search.
         """
-        answer, *_ = await self._patient("POST", path, body)
-        return answer
+        return self._said(await self._patient("POST", path, body))
 
-    async def _patient(
-        self, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> tuple[Any, float, str | None, int]:
+    async def _patient(self, method: str, path: str, body: Mapping[str, Any] | None) -> "Reply":
+        """Send a request, and again while the server is busy or away, as long as there is patience."""
         # With tenacity, as calls of remote services have it, this took more code and was no clearer: an
         # answer is as good a reason to try again as a failure, the last one of either is what counts when
         # patience ends, and how often it was tried belongs to the answer.
@@ -175,22 +173,30 @@ class Searcher:
             attempts += 1
             try:
                 async with self._turns:
-                    status, given, headers, took_ms = await self._exchange(method, path, body)
+                    reply = await self._exchange(method, path, body)
             except UnreachableError:
                 wait_s = self._wait_s(began, attempts, None) if self._has_answered else None
                 if wait_s is None:
                     raise
             else:
                 self._has_answered = True
-                asked_s = retry_after(headers, time.time())
-                wait_s = self._wait_s(began, attempts, asked_s) if status in BUSY else None
+                asked_s = retry_after(reply.headers, time.time())
+                wait_s = self._wait_s(began, attempts, asked_s) if reply.status in BUSY else None
                 if wait_s is None:
-                    break
+                    return reply._replace(attempts=attempts)
             await asyncio.sleep(wait_s)
-        if status >= 400:
-            raise RefusedError(status, reason_of(given.decode("utf-8", "replace")))
+
+    def _said(self, reply: "Reply") -> Any:
+        """Return what a server says, as parsed JSON.
+
+        Raises:
+            RefusedError: It is an error.
+            UnreachableError: It is not JSON.
+        """
+        if reply.status >= 400:
+            raise RefusedError(reply.status, reason_of(reply.body.decode("utf-8", "replace")))
         try:
-            return parsed(given), took_ms, _text(headers.get("X-Rerank")), attempts
+            return parsed(reply.body)
         except NotJsonError:
             raise UnreachableError(f"{self.url} answered, but not with JSON: is it Elasticsearch?") from None
 
@@ -199,9 +205,8 @@ class Searcher:
         wait_s = _wait_s(attempts, asked_s)
         return wait_s if time.monotonic() + wait_s - began <= self._patience_s else None
 
-    async def _exchange(
-        self, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> tuple[int, bytes, Mapping[str, str], float]:
+    async def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None) -> "Reply":
+        """Send a request once."""
         assert self._session is not None, "enter the context first"
         began = time.perf_counter()
         try:
@@ -215,7 +220,7 @@ class Searcher:
             ) as answer:
                 given = await body_of(answer, _MAX_ANSWER)
                 took_ms = round((time.perf_counter() - began) * 1000, 3)
-                return answer.status, given, answer.headers, took_ms
+                return Reply(answer.status, given, answer.headers, took_ms)
         except TooLongError:
             raise RefusedError(200, f"the answer has more than {_MAX_ANSWER} bytes") from None
         except TimeoutError:
@@ -225,6 +230,26 @@ class Searcher:
         except aiohttp.ClientError as failure:
             words = connection_fault(failure).words
             raise UnreachableError(f"{self.url} cannot be reached: {words}; name it with --url") from None
+
+
+class Reply(NamedTuple):
+    """What a server has sent.
+
+    Attributes:
+        took_ms: From the request to the whole answer; of the last attempt.
+        attempts: How often it was asked.
+    """
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    took_ms: float
+    attempts: int = 1
+
+
+def quoted(index: str) -> str:
+    """Return the name of an index as a part of a path: the commas between several, and patterns, stay."""
+    return quote(index, safe=",*-")
 
 
 def _printed(body: Mapping[str, Any]) -> bytes:

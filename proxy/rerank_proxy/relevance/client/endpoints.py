@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from rerank_proxy.relevance.client.foreign_answers import Score
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.foreign_answers import Score
-from rerank_proxy.relevance.searching import RefusedError, Searcher
 
 
 @dataclass(frozen=True, slots=True)
