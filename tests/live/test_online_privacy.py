@@ -1,5 +1,6 @@
 """What is kept after searches and clicks: nothing that tells of users, of what they ask, or what they see."""
 
+import asyncio
 import gc
 import json
 import logging
@@ -22,13 +23,17 @@ MARK: Final = "a8f3c1"
 CREDENTIALS: Final = {"Authorization": f"Bearer {MARK}-token", "X-Opaque-Id": f"{MARK}-opaque"}
 
 
+_OF_ALL: Final = type, ModuleType, logging.Logger, asyncio.AbstractEventLoop
+"""What many refer to, and what leads to all that is going on."""
+
+
 def held(*roots: object) -> Iterator[str]:
     """Yield all text and bytes that objects lead to, but for code."""
     seen: set[int] = set()
     left = [*roots]
     while left:
         each = left.pop()
-        if id(each) in seen or isinstance(each, (type, ModuleType, logging.Logger)):
+        if id(each) in seen or isinstance(each, _OF_ALL):
             continue
         seen.add(id(each))
         if isinstance(each, (str, bytes, bytearray)):

@@ -66,18 +66,13 @@ class OnlineMetrics:
         )
 
     def watch(self, memory: ClickMemory) -> None:
-        """Show what is remembered, too; what is too old is forgotten whenever that is asked."""
-
-        def searches() -> float:
-            memory.tidy()
-            return len(memory)
-
+        """Show what is remembered, too."""
         remembered = Gauge(
             "rerank_proxy_online_remembered_searches",
             "Searches whose clicks are counted.",
             registry=self._registry,
         )
-        remembered.set_function(searches)
+        remembered.set_function(lambda: len(memory))
         size = Gauge(
             "rerank_proxy_online_remembered_bytes",
             "Bytes that these searches take.",

@@ -50,7 +50,7 @@ class Recordings:
             del self._entries[next(iter(self._entries))]
         key = secrets.token_urlsafe(_KEY_BYTES)
         self._entries[key] = _Entry(self._clock() + KEPT_S)
-        self._timers.start("the last one", KEPT_S, self._forget_old)
+        self._forget_in_time()
         return key
 
     def begin(self, key: str) -> Recording | None:
@@ -93,6 +93,13 @@ class Recordings:
         now = self._clock()
         for key in [key for key, entry in self._entries.items() if entry.expires <= now]:
             del self._entries[key]
+
+    def _forget_in_time(self) -> None:
+        """Forget what is too old, now and whenever the oldest of the others is."""
+        self._forget_old()
+        oldest = next(iter(self._entries.values()), None)
+        if oldest is not None:
+            self._timers.start("the oldest", oldest.expires - self._clock(), self._forget_in_time)
 
     def _forget_large(self) -> None:
         """Forget the oldest recordings, but never the last one, while they have too many characters."""

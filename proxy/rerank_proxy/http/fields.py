@@ -35,6 +35,8 @@ _HOP_LINES = grammar.lines_of(*_HOP_NAMES)
 _OWN_NAMES = handover.HEADER.encode(), handover.RECORD.encode()
 _OWN_LINES = re.compile(rb"\r\n(?:%b[^:\r]*|%b):[^\r]*" % _OWN_NAMES)
 """Finds what the parts of the proxy say to each other, in a lower-cased head."""
+_OWN_BEGINNING = b"\r\nx-rerank-"
+"""That of all these lines. Most heads have none, which is known sooner by it."""
 _EXPECT_LINES = grammar.lines_of(b"expect")
 _CODING_WITH_TAB = re.compile(rb"\r\ntransfer-encoding:[^\r]*\t")
 _HOST_LINE = re.compile(rb"(\r\n(?i:host):)[^\r]*")
@@ -160,8 +162,10 @@ class RequestFields(Fields):
         self.content_type = self.coding = b""
         self._raw = raw
         self._forwarded: dict[tuple[bytes | None, bool], tuple[bytes, bytes]] = {}
-        for name, value in _REQUEST_FIELDS.findall(raw.lower()):
+        lowered = raw.lower()
+        for name, value in _REQUEST_FIELDS.findall(lowered):
             self._read_field(name, value.rstrip(b"\t "))
+        self._has_own_lines = _OWN_BEGINNING in lowered
         self._check_framing(raw)
         if raw.startswith(b"0"):
             self._take_for_http10()
@@ -191,7 +195,9 @@ class RequestFields(Fields):
         return parts
 
     def _forward(self, host: bytes | None, *, expect: bool) -> tuple[bytes, bytes]:
-        raw = grammar.without_lines(self.without_hop_lines(self._raw), _OWN_LINES)
+        raw = self.without_hop_lines(self._raw)
+        if self._has_own_lines:
+            raw = grammar.without_lines(raw, _OWN_LINES)
         if self.expects_continue and not expect:
             raw = grammar.without_lines(raw, _EXPECT_LINES)
         if host is not None and self._has_host:

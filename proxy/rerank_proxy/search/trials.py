@@ -10,6 +10,7 @@ import msgspec
 
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.concurrency.timers import Timers
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.observe import stages
 from rerank_proxy.observe.outcome import Applied, Interleaved, Shadow
@@ -77,6 +78,7 @@ class Trials:
         seed = settings.seed
         self._seed: Final = secrets.token_bytes(32) if seed is None else seed.get_secret_value().encode()
         self._shadows = BackgroundTasks()
+        self._timers = Timers()
 
     def use(self, settings: OnlineSettings) -> None:
         """Use other settings, for searches that begin from now on."""
@@ -85,6 +87,7 @@ class Trials:
         self._memory.use(**bounds, keep_s=settings.keep_s)
         if not settings.enabled:
             self._memory.clear()
+        self._forget_in_time()
 
     @property
     def is_on(self) -> bool:
@@ -93,6 +96,7 @@ class Trials:
 
     async def close(self) -> None:
         """End the scorings that are under way."""
+        self._timers.cancel()
         await self._shadows.cancel()
 
     def begin(self, request: SearchRequest, upstream: Upstream) -> Trial | None:
@@ -129,6 +133,7 @@ class Trials:
         page = trial.page(request.from_, request.page_size, request.final_min_score)
         compared = Compared(trial.mode, last.endpoint, last.model, trial.against)
         answer.search_id = self._memory.remember(compared, page)
+        self._forget_in_time()
         if trial.mode == "interleaved":
             answer.outcome = Interleaved(last, trial.against)
         self._counts.search(trial.mode)
@@ -153,6 +158,15 @@ class Trials:
         scoring = self._score(id_, endpoint, run.request.from_, answer.body, score)
         self._shadows.start(scoring, "shadow scoring")
 
+    def _forget_in_time(self) -> None:
+        """Forget what is too old, now and whenever the oldest of the others is.
+
+        So it is decided then, and nothing is kept for longer, also where no search and no click follows.
+        """
+        left_s = self._memory.tidy()
+        if left_s is not None:
+            self._timers.start("the oldest", left_s, self._forget_in_time)
+
     async def _score(
         self,
         id_: str,
@@ -169,6 +183,7 @@ class Trials:
             del body  # which may be long, and would be kept for as long as the model takes
             shown = [Shown(hit.index, hit.id, place) for place, hit in enumerate(hits, start + 1)]
             self._memory.remember(Compared("shadow", endpoint, ""), shown, is_scored=False, id_=id_)
+            self._forget_in_time()
             with stages.outliving("shadow scoring"):
                 run = await score()
             last = next(reversed(run.outcomes), None)

@@ -88,16 +88,19 @@ async def test_they_are_few_and_do_not_last() -> None:
     assert len(all_) == 1
 
 
-async def test_what_no_one_comes_for_is_forgotten_without_a_further_request(monkeypatch: Any) -> None:
+async def test_what_no_one_comes_for_is_forgotten_in_time_without_a_further_request(monkeypatch: Any) -> None:
     """A client may leave between its answer and its recording, which holds texts."""
-    monkeypatch.setattr(recordings, "KEPT_S", 0.0)
-    all_ = Recordings()
-    key = all_.new_key()
-    assert len(all_) == 1
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert len(all_) == 0
-    assert all_.begin(key) is None
+    now = [0.0]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now[0])
+    all_ = Recordings(lambda: now[0])
+    for now[0] in (0.0, 1.0):
+        recorded(all_)
+    held = []
+    for now[0] in (KEPT_S - 1, KEPT_S, KEPT_S + 0.5, KEPT_S + 1):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        held.append(len(all_))
+    assert held == [2, 1, 1, 0]
 
 
 def docs(number: int, characters: int) -> list[RankDoc]:

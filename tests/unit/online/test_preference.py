@@ -1,6 +1,6 @@
 """The share of wins, and how sure it is."""
 
-from math import isclose, sqrt
+from math import comb, isclose, sqrt
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -23,8 +23,18 @@ def test_the_interval_leaves_out_one_half_where_the_sign_test_finds_a_difference
     assert found is not None
     assert -1e-9 <= found.low <= found.share + 1e-9
     assert found.share - 1e-9 <= found.high <= 1 + 1e-9
-    deviations = (wins - losses) / sqrt(wins + losses)
-    assert (found.low > 0.5, found.high < 0.5) == (deviations > 1.96, deviations < -1.96)
+    deviations = (abs(wins - losses) - 1) / sqrt(wins + losses)
+    assert (found.low > 0.5 or found.high < 0.5) == (deviations > 1.96)
+
+
+def test_no_difference_is_found_that_a_coin_makes_more_than_one_time_in_twenty() -> None:
+    """Not of few searches either: the exact binomial test agrees."""
+    for decided in range(1, 200):
+        for losses in range(decided // 2 + 1):
+            found = preference(decided - losses, losses)
+            assert found is not None
+            if found.low > 0.5:
+                assert 2 * sum(comb(decided, each) for each in range(losses + 1)) / 2**decided < 0.05
 
 
 @given(counts, counts)

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -36,8 +37,8 @@ HITS: Final = [unsorted(str(at), score) for at, score in enumerate(SCORES)]
 class Searching:
     """An executor with trials, in front of an Elasticsearch in which each search finds three documents."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.online = Online(**{"enabled": True, **settings})
+    def __init__(self, clock: Callable[[], float] = time.monotonic, **settings: Any) -> None:
+        self.online = Online(clock, **{"enabled": True, **settings})
         self.engine = NumberAtTheEnd()
         self.upstream = ScriptedUpstream(lambda *_: found(*HITS))
         endpoints = local_endpoints({ENDPOINT: EndpointSettings(model="m")}, self.engine, 30.0)
@@ -109,6 +110,30 @@ async def test_clicks_of_what_was_reranked() -> None:
     assert answer.search_id is not None
     searching.online.memory.click(answer.search_id, [Clicked("2")])
     assert searching.online.counted.ranks == {Compared("reranked", ENDPOINT, "m"): (1 / 3, 1 / 2)}
+
+
+@pytest.mark.parametrize("share", ["interleave_share", "shadow_share"])
+async def test_what_is_too_old_is_forgotten_without_a_further_search(
+    monkeypatch: pytest.MonkeyPatch, share: str
+) -> None:
+    """So it is decided, and shown, when the documentation says."""
+    loop, ahead, held = asyncio.get_running_loop(), [0.0], []
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead[0])
+    searching = Searching(**{share: 1.0}, clock=loop.time, keep_s=6000.0)
+    memory, counted = searching.online.memory, searching.online.counted
+    for ahead[0] in (0.0, 1000.0):
+        answer = await searching.run(reranking())
+        await until_true(lambda: len(memory) == counted.modes.total())
+        assert answer.search_id is not None
+        memory.click(answer.search_id, [Clicked("2")])
+    for ahead[0] in (5500.0, 6500.0, 7500.0):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        held.append(len(memory))
+    assert held == [2, 1, 0]
+    assert counted.decisions.total() == (2 if share == "interleave_share" else 0)
+    await searching.online.trials.close()
 
 
 async def test_what_is_scored_in_the_shadow_ends_with_the_proxy() -> None:

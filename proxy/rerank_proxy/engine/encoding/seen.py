@@ -28,14 +28,12 @@ def seen(scorer: Scorer, query: str, texts: Sequence[str], limit: int) -> Steps[
     Args:
         limit: Characters of a text beyond which it is cut before it is tokenised.
     """
-    inputs = yield from Inputs.of(scorer, query, texts, limit, known_keys=(b"",))
-    found = list[Seen]()
     if scorer.view is None:
         return [Seen() for _ in texts]
-    reader = _Reader(scorer.view)
-    queries = scorer.texts_at
-    positions = range(queries + len(texts))
-    for piece in scorer.encode(inputs.query, inputs.texts, positions):
+    inputs = yield from Inputs.of(scorer, query, texts, limit, known_keys=(b"",))
+    reader, found = _Reader(scorer.view), list[Seen]()
+    queries = scorer.texts_at  # whose rows come first
+    for piece in scorer.encode(inputs.query, inputs.texts, range(queries + len(texts))):
         for row in piece:
             if queries:
                 queries -= 1
