@@ -54,7 +54,7 @@ CHANGING_BODIES: Final = {
 }
 """By the beginning of an API's name: why only the head of its answer is compared."""
 
-UNORDERED: Final = ("indices.get", "search_shards")
+UNORDERED: Final = ("indices.get", "indices.shard_stores", "search_shards")
 """By the beginning of an API's name: those that list indices in the order of a hash table."""
 
 LAST: Final = ("indices.close", "indices.add_block", "indices.delete", "indices.shrink", "indices.split")
