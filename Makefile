@@ -68,7 +68,7 @@ docs: $(DEV_STAMP) ## what is made from tables: pages of settings and clients, t
 	$(PYTHON_BIN) -m deploy.made_files
 
 .PHONY: pictures
-pictures: $(DEV_STAMP) ## docs/pictures of the playground and the status page, from the demo's films: look at them
+pictures: $(DEV_STAMP) ## docs/pictures of the playground, the status page and the judge's page, from the demo's films: look at them
 	$(PYTHON_BIN) -m docs.site.pictures
 
 .PHONY: site

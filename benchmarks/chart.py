@@ -43,7 +43,7 @@ class Chart:
 
 
 def picture(charts: Sequence[Chart], note: str) -> str:
-    """Return an SVG of charts side by side, with one legend and a note below."""
+    """Return an SVG of charts side by side, with one legend below and a note above."""
     names = list(dict.fromkeys(name.rstrip("…") for chart in charts for name in chart.lines))
     looks = dict(zip(names, marks(len(names)), strict=True))
     with plot(4.6 * len(charts), 4.3, columns=len(charts)) as (figure, all_axes):
@@ -52,5 +52,6 @@ def picture(charts: Sequence[Chart], note: str) -> str:
         lines = {line.get_label(): line for axes in all_axes for line in axes.get_lines()}
         shown = [lines[name if name in lines else f"{name}…"] for name in names]
         figure.legend(shown, names, loc="outside lower center", ncols=4, fontsize=10)
-        figure.text(0.01, -0.04, note, fontsize=9.5, color=FAINT)
+        # Above, since the layout gives it no room of its own beside a legend below.
+        figure.suptitle(note, x=0.01, ha="left", fontsize=9.5, color=FAINT, weight="normal")
         return svg_of(figure, "chart", "; ".join(chart.title for chart in charts)) + "\n"

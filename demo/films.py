@@ -62,25 +62,25 @@ class Search:
     outcome: str | None
 
 
-def index_films(server: Server) -> int:
-    """Create and fill the index. Return the number of films.
+def index_films(server: Server, index: str = INDEX) -> int:
+    """Create and fill an index. Return the number of films.
 
     Raises:
         TestbedError: Elasticsearch does not answer, or refuses.
     """
     films = json.loads(Path(__file__).with_name("films.json").read_text(encoding="utf-8"))
-    remove_films(server)
-    _call(server, "PUT", f"/{INDEX}", {"settings": {"number_of_shards": 1, "number_of_replicas": 0}})
-    reply = _call(server, "POST", f"/{INDEX}/_bulk?refresh=true", _bulk_body(films))
+    remove_films(server, index)
+    _call(server, "PUT", f"/{index}", {"settings": {"number_of_shards": 1, "number_of_replicas": 0}})
+    reply = _call(server, "POST", f"/{index}/_bulk?refresh=true", _bulk_body(films))
     if reply.json()["errors"]:
         raise TestbedError(f"Elasticsearch did not index all films: {_excerpt(reply)}")
     return len(films)
 
 
-def remove_films(server: Server) -> None:
-    """Remove the index if it exists, from a server that may have stopped."""
+def remove_films(server: Server, index: str = INDEX) -> None:
+    """Remove an index if it exists, from a server that may have stopped."""
     with suppress(OSError):
-        server.call("DELETE", f"/{INDEX}?ignore_unavailable=true")
+        server.call("DELETE", f"/{index}?ignore_unavailable=true")
 
 
 def search(server: Server, retriever: Mapping[str, Any]) -> Search:

@@ -28,7 +28,7 @@ def show_setup(console: Console, elasticsearch: RunningElasticsearch, proxy: Ser
     grid.add_row(
         "model",
         f"{MODEL_NAME}, a small bi-encoder that is distributed as a Python package. The demo maps the "
-        f"default endpoint {ENDPOINT} to it. It is not Elastic Rerank: its scores are cosines.",
+        f"default endpoint {ENDPOINT} to it. It is not Elastic Rerank: its scores are cosines, plus 1.",
     )
     console.print()
     console.print(grid)

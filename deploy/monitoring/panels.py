@@ -61,13 +61,14 @@ def share(part: str, whole: str) -> str:
 
 
 def _signs(window: str) -> str:
-    """Return by how many standard deviations wins and losses differ from those of a coin."""
+    """Return by how many standard deviations wins and losses differ from those of a coin (docs/online.md)."""
     by = "sum by (endpoint, against)"
     wins, losses = (
         f"{by} (increase({metric('online_interleavings_total', matcher)}[{window}]))"
         for matcher in ('outcome="win"', 'outcome="loss"')
     )
-    return f"({wins} - {losses}) / sqrt({wins} + {losses})"
+    lead = f"({wins} - {losses})"
+    return f"({lead} - sgn({lead})) / sqrt({wins} + {losses})"
 
 
 _SCORED: Final = 'outcome=~"applied|interleaved|skipped"'
@@ -162,7 +163,7 @@ ONLINE: Final = (
               f"sum by (outcome, endpoint, against) (increase({metric('online_interleavings_total')}[7d]))":
               "{{endpoint}} against {{against}}: {{outcome}}"}),
     Panel("Sign test", "Standard deviations by which the wins of a week differ from a coin's. Beyond 1.96, "
-          "in either direction, chance alone would do that one time in twenty.", "short", {
+          "in either direction, chance alone would do that less than one time in twenty.", "short", {
               _signs("7d"): "{{endpoint}} against {{against}}"}),
     Panel("Searches by part", "What searches with a reranker take part in.", "reqps",
           {rate("online_searches_total", by="mode"): "{{mode}}"}, fill=True),

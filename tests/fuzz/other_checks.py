@@ -102,7 +102,7 @@ def _plain_yaml(written: bytes) -> yaml.Node | None:
 
 
 @cache
-def _directory() -> Path:
+def directory() -> Path:
     """Return a directory of this process, in memory where the system has such."""
     shared = Path("/dev/shm")
     made = tempfile.mkdtemp(prefix="rerank-proxy-fuzz.", dir=shared if os.access(shared, os.W_OK) else None)
@@ -111,7 +111,7 @@ def _directory() -> Path:
 
 def check_settings(data: bytes) -> None:
     """A file of settings is valid or refused in words; valid ones survive the way to another process."""
-    path = _directory() / "settings.yaml"
+    path = directory() / "settings.yaml"
     path.write_bytes(data)
     _check_loaded(lambda: load(path, {}, {}))
 
@@ -144,7 +144,7 @@ def check_model_files(data: bytes) -> None:
         ("model.onnx", lambda path: onnx_file.inspect(path, path.parent)),
     )
     (name, inspect), content = choose(data, kinds)
-    path = _directory() / name.replace(".", "-") / name
+    path = directory() / name.replace(".", "-") / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     with suppress(ModelLoadError):

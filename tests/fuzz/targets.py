@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import http_checks, json_checks, other_checks
+from tests.fuzz import http_checks, json_checks, other_checks, relevance_checks
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 
@@ -50,6 +50,21 @@ _SETTINGS: Final = tuple(
     b"listen|admin|upstream|models|endpoints|engine|edge|: |\n  |- |{|}|[|]|null|true|1MiB|http://h:1|&a|*a|<<|!!|"
     b"!!python/object|? |#|2001-12-14|__|=".split(b"|")
 )
+_ANSWER: Final = tuple(
+    b'{"hits":{"hits":[|"_id":"1"|"_score":|"fields":{"plot":["t"]}|"endpoints":[|"service_settings":|"rerank":[|'
+    b'"index":0|"relevance_score":|"count":1|"version":{"number":|\\ud800|1e999|NaN|null|]}|}'.split(b"|")
+)
+_JUDGED: Final = tuple(
+    b'<top>|<num>|<title>|</top>|query-id\tcorpus-id\tscore|{"query":|"grades":|"position":|{{query}}|'
+    b"{{ window }}|text_similarity_reranker|retriever|\t|\n|\r\n|\xef\xbb\xbf|\\ud800|1e400| 0 |*a|&a|"
+    b"!!binary|-1|standard|match".split(b"|")
+)
+_PATHS: Final = tuple(
+    b"GET |POST |_search|_msearch|_mapping|_cat/indices|%2F|%2e|%3F|%23|%0d%0a|..|;|\\|//|?".split(b"|")
+)
+_OUTCOMES: Final = tuple(
+    b"applied|skipped|; |, |ms=|window=|reason=|=|nan|inf|1e999|omitted; items=2".split(b"|")
+)
 _CHUNKS: Final = (b"0\r\n\r\n", b"\r\n", b";a=b", b';a="b"', b"ffffffffffffffff", b"1\r\nx\r\n")
 
 TARGETS: Final[Mapping[str, Target]] = {
@@ -70,6 +85,14 @@ TARGETS: Final[Mapping[str, Target]] = {
     "settings": Target(other_checks.check_settings, _SETTINGS),
     "environment": Target(other_checks.check_environment, tuple(map(bytes.upper, _SETTINGS))),
     "model-files": Target(other_checks.check_model_files, (*_JSON, b'"shape":[1]', b'"data_offsets":[0,4]')),
+    "playground": Target(relevance_checks.check_playground, _PATHS),
+    "clicks": Target(
+        relevance_checks.check_clicks,
+        (*_JSON[:12], b'{"clicks":[', b'{"search":"s","documents":[', b'{"id":"1","index":"films"}'),
+    ),
+    "x-rerank": Target(relevance_checks.check_x_rerank, _OUTCOMES),
+    "judged-files": Target(relevance_checks.check_judged_files, _JUDGED),
+    "answers-to-commands": Target(relevance_checks.check_answers_to_commands, _ANSWER),
 }
 
 

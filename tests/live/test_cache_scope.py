@@ -131,6 +131,16 @@ async def test_callers_at_the_same_time_neither_wait_for_nor_count_each_other(
         assert ran() == of_one * (1 + len(callers))
 
 
+async def test_chunks_that_were_cached_count_for_their_documents(serve: Serve, make_index: MakeIndex) -> None:
+    index = make_index([{"text": f"a text of number {n}" + " and so on" * 8} for n in range(3)])
+    async with serve("shared") as (app, ran):
+        path = f"/{index}/_search"
+        body = reranking(ALL, inference_text="so number", chunk_rescorer=CHUNKED)
+        told = [(await app.call("POST", path, body)).headers["X-Rerank"] for _ in range(2)]
+        assert ran() > 3, "some have several chunks"
+        assert ["scored=3; cached=0;" in told[0], "scored=3; cached=3;" in told[1]] == [True, True], told
+
+
 def without_times(outcome: str | None) -> str | None:
     return None if outcome is None else re.sub(r" ms=[\d.]+", "", outcome)
 

@@ -136,6 +136,7 @@ def test_an_upload_serves_searches(
     assert proxy.server.call("DELETE", f"/_ml/trained_models/{model_id}?force=true").status == 200
 
 
+@pytest.mark.long
 def test_an_upload_takes_the_place_of_another_and_outlives_the_process(
     eland: Eland,
     proxy: RunningProxy,

@@ -10,6 +10,12 @@ from rerank_proxy.relevance.report.files import write_report
 from tests.support.browser import DESKTOP, PHONE, overflow, violations, visit
 from tests.support.evaluations import evaluation
 
+READABLE = 9.0
+"""Pixels of the smallest text in a plot that a phone's screen shows sharply."""
+SIZES = """plots => plots.map(plot => [
+    plot.scrollWidth - plot.clientWidth,
+    Math.min(...[...plot.querySelectorAll("text")].map(text => text.getBoundingClientRect().height)),
+])"""
 HOSTILE = "<img src=//example.com/x onerror=alert(1)> {{query}}"
 
 
@@ -24,4 +30,6 @@ async def test_it_breaks_no_rule_of_accessibility_and_asks_nothing(
         await page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         assert await violations(page) == []
         assert await overflow(page) <= 0
-        assert await page.locator("svg").count() == 4
+        assert await page.locator("svg:visible").count() == 4
+        sizes = await page.locator(".plot:visible").evaluate_all(SIZES)
+        assert all(wider <= 0 and smallest >= READABLE for wider, smallest in sizes), sizes

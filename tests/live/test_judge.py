@@ -14,15 +14,15 @@ from elasticsearch import Elasticsearch
 
 from rerank_proxy.cli import main
 from rerank_proxy.inference.endpoints import Endpoints
-from rerank_proxy.relevance.endpoints import look_up
+from rerank_proxy.relevance.client.endpoints import look_up
+from rerank_proxy.relevance.client.searching import Searcher
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.formats.reading import read_judgments
 from rerank_proxy.relevance.judging.acts import Act
 from rerank_proxy.relevance.judging.endpoint_judge import IN_A_ROW, Asking, prompt_of
 from rerank_proxy.relevance.judging.grading import Grading, chat_thresholds
 from rerank_proxy.relevance.judging.texts import texts_of
 from rerank_proxy.relevance.judging.workspace import SCALE, Workspace
-from rerank_proxy.relevance.reading import read_judgments
-from rerank_proxy.relevance.searching import Searcher
 from testbed import RunningElasticsearch
 from testbed.proxy import RunningProxy
 from tests.live.conftest import ENDPOINT, MakeIndex
@@ -182,13 +182,13 @@ async def test_a_chat_model_answers_with_grades(
         answer = await app.call("PUT", "/_inference/rerank/my-judge", configuration(model.url))
         assert answer.status == 200, answer.body
         model.asked.clear()
-        async with Searcher(app.url) as searcher, Searcher(elasticsearch.url) as reader:
+        async with Searcher(app.url, concurrency=1) as searcher, Searcher(elasticsearch.url) as reader:
             assert (await look_up(searcher, "my-judge")).service == "custom"
             prompt = prompt_of(None, SCALE)
             texts = texts_of(reader, index, ["title", "plot"])
             with workspace.machine_file("my-judge") as file:
                 asking = Asking(searcher, "my-judge", prompt, texts, quiet)
-                asked = await asking.run(workspace.pool(), file, 2)
+                asked = await asking.run(workspace.pool(), file)
                 assert (asked.done, asked.documents, asked.unclear) == (2, 3, 1)
                 assert "not a number" in str(asked.reason)
                 scores = {act.pair: act.score for act in file.lines}
@@ -200,7 +200,7 @@ async def test_a_chat_model_answers_with_grades(
             model.silent = True
             everything = made(tmp_path / "all", {"q": [str(number) for number in range(len(FILMS))]})
             with everything.machine_file("my-judge") as silent, pytest.raises(RelevanceError) as refused:
-                await Asking(searcher, "my-judge", prompt, texts, quiet).run(everything.pool(), silent, 1)
+                await Asking(searcher, "my-judge", prompt, texts, quiet).run(everything.pool(), silent)
             assert f"gave no scores {IN_A_ROW} times in a row" in str(refused.value)
             assert len(model.asked) == 3 + IN_A_ROW
     assert scores == {("q", silence): 3.0, ("q", other): 0.0}

@@ -96,9 +96,11 @@ def profiled(shard: Any) -> Any:
 def is_known_to_differ(body: JSON, options: str) -> bool:
     """Tell whether docs/native-behaviour.md says that the two differ: in statistics of several shards in
     explanations (X5), and in a vector's similarity below a rescorer (X8); or whether chance decides which of
-    two children fails first.
+    two children fails first, or native fails because it does not refuse to scroll a `diversify`.
     """
     text = json.dumps(body)
+    if "scroll" in options and "diversify" in body["retriever"]:
+        return True
     explained = "explain" in body or "explain=true" in options
     odd = "dfs_query" in options or '"rescorer": {"retriever": {"knn"' in text
     return (explained and odd) or text.count('"unknown"') > 1
@@ -199,6 +201,66 @@ SEARCHES: Final[dict[str, JSON]] = {
 def test_searches(both: Both, index: str, body: JSON) -> None:
     answer = both.compare(f"/{index}/_search?include_named_queries_score=true", body)
     assert "hits" in answer
+
+
+def searched(**options: Any) -> JSON:
+    return {"retriever": reranker(CRIME), **options}
+
+
+NO_BOOSTS: Final[list[Any]] = [1, {}, [1], [{"one": "2"}], [{"missing": 2}]]
+REFUSED: Final[tuple[tuple[str, JSON], ...]] = (
+    *((f"{name}=x", {}) for name in ("ccs_minimize_roundtrips", "scroll", "terminate_after")),
+    ("=x", {}),
+    ("terminate_after=-1", {}),
+    ("", {"terminate_after": -1}),
+    *(("", {name: True}) for name in ("size", "from", "min_score")),
+    *(("", {"indices_boost": boosts}) for boosts in NO_BOOSTS),
+    *(("", {name: {}}) for name in ("query", "knn", "rank", "rescore", "slice", "pit", "search_after")),
+    ("", {"search_after": []}),
+    ("", {"sub_searches": [1]}),
+    # Of two mistakes, the one that is found before the search is validated.
+    ("foo=1", {"sort": ["n"]}),
+    ("search_type=x", {"size": 7}),
+    ("from=-1", {"foo": 1}),
+    ("size=7", {"aggs": {"g": {"terms": {"foo": 1}}}}),
+    ("scroll=1m", {"query": {"bogus": {}}}),
+    ("", {"size": 7, "retriever": reranker(standard({"bogus": {}}))}),
+    ("size=7", {"foo": 1, "retriever": reranker(standard({"bogus": {}}))}),
+    ("size=7", {"sub_searches": [], "sort": ["n"]}),
+)
+
+
+def test_what_is_refused_and_for_which_mistake(both: Both) -> None:
+    for query, options in REFUSED:
+        for body in (searched(**options), {**options, **searched(), **options}):
+            answer = both.compare(f"/one/_search?{query}", body)
+            assert "error" in answer, (query, body)
+
+
+ANSWERED: Final[tuple[tuple[str, JSON], ...]] = (
+    *((query, {"explain": True, "size": 1}) for query in ("explain", "explain=")),
+    ("", {"terminate_after": "-0"}),
+    ("", {"terminate_after": 0.5}),
+    ("ignore_unavailable=true", {"indices_boost": [{"missing": 2}]}),
+    ("", {"retriever": reranker(CRIME, allow_rerank_failures="")}),
+)
+
+
+def test_what_is_answered_for_all_that(both: Both) -> None:
+    for query, options in ANSWERED:
+        answer = both.compare(f"/one/_search?{query}", searched(**options))
+        assert answer["hits"]["hits"], (query, options)
+
+
+@pytest.mark.parametrize(
+    "filter_", ["text", ["n", "odd", "text"], {"excludes": ["text", "parts.p"]}, ["p*s", "*d*"], []]
+)
+def test_what_is_left_of_a_source(both: Both, filter_: Any) -> None:
+    """The same bytes, in the same order."""
+    body = searched(_source=filter_)
+    answers = both.runner.run(both._ask("/three/_search", body))
+    ours, native = ([hit["_source"] for hit in answer["hits"]["hits"]] for _, answer in answers)
+    assert json.dumps(ours) == json.dumps(native)
 
 
 PROFILED: Final[dict[str, JSON]] = {

@@ -293,11 +293,21 @@ async def test_an_asynchronous_search_has_one(elasticsearch: RunningElasticsearc
 
 
 class Contrary(NumberAtTheEnd):
-    """Its second model ranks the other way round."""
+    """Its second model ranks the other way round.
+
+    Attributes:
+        failures: What models fail with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures: dict[str, Exception] = {}
 
     async def scores(
         self, model: str, query: str, texts: Sequence[str], deadline: float, *, instruction: str | None = None
     ) -> Scores:
+        if model in self.failures:
+            raise self.failures[model]
         scored = await super().scores(model, query, texts, deadline, instruction=instruction)
         return scored if model == "numbers" else replace(scored, values=[-each for each in scored.values])
 
@@ -328,6 +338,20 @@ async def test_without_the_other_endpoint_nothing_is_compared(
         answer = await app.search(index, search(), TWO_STAGES)
     assert answer.ids == RERANKED
     assert answer.headers["X-Rerank"].startswith("applied; ")
+    assert online.counted.modes == {"reranked": 1}
+
+
+async def test_a_defect_of_the_other_endpoint_fails_no_search(
+    elasticsearch: RunningElasticsearch, index: str
+) -> None:
+    online = Online(enabled=True, interleave_share=1.0, interleave_with="contrary")
+    both = {ENDPOINT: EndpointSettings(model="numbers"), "contrary": EndpointSettings(model="contrary")}
+    engine = Contrary()
+    engine.failures["contrary"] = RuntimeError("a defect")
+    endpoints = local_endpoints(both, engine, 60.0, None, MemoryStore())
+    async with search_app(elasticsearch.url, online=online, endpoints=endpoints) as app:
+        answer = await app.search(index, search())
+    assert answer.ids == RERANKED
     assert online.counted.modes == {"reranked": 1}
 
 

@@ -82,6 +82,8 @@ BODIES: Final[dict[str, JSON]] = {
     "post_filter": body(rescorer(), post_filter=NESTED),
     "suggest": body(rescorer(), suggest={"s": {"text": "x", "trem": {}}}),
     "several after": body(rescorer(), {"size": 1}, **{"from": 0}, highlight={"foo": {}}, aggs=TERMS),
+    "in what is not valid": body(rescorer(standard(query=NESTED)), size=99),
+    "beside what is not valid": body(rescorer(), {"sort": ["n"]}, size=99, aggs=TERMS),
     "not in what matters": body(rescorer(standard(filter=[QUERY, STANDARD]))),
 }
 
@@ -192,9 +194,9 @@ async def test_asking_is_cheap_and_searches_nothing(app: SearchApp, index: str) 
     asked = [target for target in app.upstream.sent if "size=-1" in target]
     assert asked == ["GET /_search?size=-1"] * 2
     app.upstream.sent.clear()
-    answer = await app.search(index, {**BODIES["nested query"], "query": QUERY})
+    answer = await app.search(index, body(rescorer(), query=QUERY))
     assert answer.json()["error"]["type"] == "action_request_validation_exception"
-    assert app.upstream.sent == []
+    assert app.upstream.sent == [*["GET /_search?size=-1"] * 2, f"GET /{index}/_search"]
 
 
 async def test_who_makes_no_mistake_is_asked_nothing(app: SearchApp, index: str) -> None:
@@ -219,6 +221,7 @@ BYTES: Final = [*b'{}[]",:1.+e\\ \nntrufa/*', 0x01]
 
 AFTER: Final = json.dumps({"retriever": rescorer(standard())}).encode()[:-1] + b","
 RESTS: Final = [
+    b'"',
     b'"size"',
     b'"size":1',
     b'"si',

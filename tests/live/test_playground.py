@@ -2,8 +2,10 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import pytest
 from elasticsearch import Elasticsearch
@@ -12,6 +14,7 @@ from playwright.async_api import Browser, Locator, Page, Route, expect
 from testbed.proxy import RunningProxy
 from tests.live.conftest import ENDPOINT, MakeIndex
 from tests.support.browser import DESKTOP, PHONE, overflow, violations, visit
+from tests.support.searches import reranking
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -154,8 +157,9 @@ async def test_a_whole_body_and_its_faults(browser: Browser, proxy: RunningProxy
     async with visit(browser, proxy.admin.url, shared(films)) as page:
         await page.click("#by-body")
         await expect(page.locator("#body")).to_be_visible()
-        await page.select_option("#a", "")
+        await expect(page.locator("#a")).to_have_value("")  # the endpoint is what the body says
         written = await page.input_value("#body")
+        assert f'"inference_id": "{ENDPOINT}"' in written
         await page.fill("#body", written.replace('"plot",', '"plot"', 1))
         await page.keyboard.press("Control+Enter")
         await expect(page.locator("#body-fault")).to_contain_text("Line 11, column 17: expected “,” or “]”")
@@ -167,14 +171,122 @@ async def test_a_whole_body_and_its_faults(browser: Browser, proxy: RunningProxy
         await expect(notes).to_contain_text("What to do:")
         assert await violations(page) == []
         bare = {"text_similarity_reranker": {"windowsize": 3}}
-        await page.fill("#body", json.dumps(bare))
+        for indent, place in ((None, "[1:31]"), (1, "[3:3]")):
+            await page.fill("#body", json.dumps(bare, indent=indent))
+            await page.keyboard.press("Control+Enter")
+            await expect(notes).to_contain_text("did you mean [rank_window_size]?")
+            await expect(notes).to_contain_text(place)
+        # Another endpoint is put into the body that is sent: its lines stay those that are seen.
+        await page.select_option("#a", ENDPOINT)
+        await page.fill("#body", " ".join(written.replace("rank_window_size", "windowsize").split()))
         await page.keyboard.press("Control+Enter")
-        await expect(notes).to_contain_text("did you mean [rank_window_size]?")
+        await expect(notes).to_contain_text(
+            re.compile(r"\[1:\d{3}\] \[text_similarity_reranker\] unknown field")
+        )
         await page.fill("#body", json.dumps({**json.loads(written), "size": 1}, indent=1))
         await page.keyboard.press("Control+Enter")
         await expect(page.locator("#results")).to_be_visible()
         assert (await titles(page, "a"))[0] == FIRST
         assert len(await titles(page, "a")) == 2  # the first plain hit is shown, too
+
+
+async def test_a_search_that_takes_long_can_be_stopped(
+    browser: Browser, proxy: RunningProxy, films: str
+) -> None:
+    """What is shown meanwhile is said to be the search's before."""
+
+    async def never_answered(route: Route) -> None:
+        pass
+
+    async with visit(browser, proxy.admin.url, shared(films)) as page:
+        await searched(page)
+        await page.route("**/playground/request", never_answered)
+        await page.fill("#query", "a friendly shark")
+        await page.locator("#query").press("Enter")
+        await expect(page.locator("#progress")).to_contain_text(re.compile(r"The plain search: \d+ s"))
+        await expect(page.locator("#main")).to_have_class("waiting")
+        await page.locator("#stop").press("Enter")
+        await expect(page.locator("#go")).to_be_focused()
+        await expect(page.locator("#progress")).to_be_empty()
+        await expect(page.locator("#said")).to_have_text("Stopped.")
+        await expect(page.locator("#results-title")).to_have_text(f"Plain and reranked: “{QUESTION}”")
+
+
+def written(index: str, retriever: dict[str, Any], size: int = 10) -> tuple[dict[str, Any], str]:
+    """Return a search, and the address of the page with its body."""
+    body = {"retriever": retriever, "size": size}
+    return body, "/#" + urlencode({"mode": "body", "index": index, "body": json.dumps(body)})
+
+
+async def test_something_above_a_reranker_gives_the_order(
+    browser: Browser, proxy: RunningProxy, films: str
+) -> None:
+    """Places and scores are the answer's; the plain side asks for no more than what combines takes."""
+    reranker = reranking({"standard": {"query": {"match": {"genre": "drama"}}}}, field="plot")["retriever"]
+    by_words = {"standard": {"query": {"match": {"genre": "crime"}}}}
+    fused = {"rrf": {"retrievers": [reranker, by_words], "rank_window_size": 8}}
+    body, address = written(films, fused, size=3)
+    async with visit(browser, proxy.admin.url, address) as page:
+        await searched(page)
+        places = await page.locator("[data-side=a] .place").all_text_contents()
+        assert places[:3] == ["1", "2", "3"]
+        assert set(places[3:]) <= {"✕"}
+        found = await titles(page, "a")
+        assert set(found) == set(await titles(page, "plain"))
+        assert await page.locator("[data-side=a] dt", has_text="model").count() == 0
+        await expect(page.locator("#legend")).to_contain_text("final score")
+        assert await page.locator("[data-side=a] .see").count() > 0
+    with Elasticsearch(proxy.server.url) as client:
+        hits = client.search(index=films, body=body)["hits"]["hits"]
+    assert found[:3] == [hit["_source"]["title"] for hit in hits]
+
+
+async def test_each_of_several_rerankers_says_what_it_saw(
+    browser: Browser, proxy: RunningProxy, films: str
+) -> None:
+    inner = reranking({"standard": {"query": {"match": {"genre": "drama"}}}}, field="plot")["retriever"]
+    _, address = written(films, reranking(inner, field="plot")["retriever"])
+    async with visit(browser, proxy.admin.url, address) as page:
+        await searched(page)
+        rows = page.locator("[data-side=a] .facts")
+        await expect(rows).to_contain_text(["applied", f"Reranker 1 ({ENDPOINT}, plot)", "Reranker 2"])
+        see = page.locator("[data-side=a] .hit").first.locator(".see")
+        await expect(see).to_contain_text(["What reranker 1 saw", "What reranker 2 saw"])
+        await see.last.click()
+        await expect(page.locator(".seen-text")).to_contain_text("Reranker 2: ")
+
+
+async def test_integers_are_sent_and_copied_as_they_are_written(
+    browser: Browser, proxy: RunningProxy, make_index: MakeIndex
+) -> None:
+    """Also those that JavaScript's numbers do not hold, in what is changed of a body."""
+    exact = 2**53 + 1
+    docs = [{"plot": "a shark", "title": str(number), "number": number} for number in (exact, exact - 1)]
+    index = make_index(docs)
+    retriever = reranking({"standard": {"query": {"term": {"number": exact}}}}, field="plot")["retriever"]
+    _, address = written(index, retriever)
+    async with visit(browser, proxy.admin.url, f"{address}&a={ENDPOINT}") as page:
+        await searched(page)
+        for side in ("plain", "a"):
+            assert await titles(page, side) == [str(exact)]
+        await expect(page.locator("#copied")).to_contain_text(str(exact))
+
+
+async def test_marked_words_are_those_of_the_highlighter(
+    browser: Browser, proxy: RunningProxy, make_index: MakeIndex
+) -> None:
+    """Of a phrase not each word anywhere, of a Chinese word its characters; no character is cut in half."""
+    texts = ["A new hope, and a new York, for New York", f"東京 and 北京 {'🙂' * 200}"]
+    index = make_index([{"plot": text} for text in texts], settings={"number_of_shards": 1})
+    phrase = {"query_string": {"query": 'plot:"for new york" OR plot:東京'}}
+    _, address = written(index, reranking({"standard": {"query": phrase}}, field="plot")["retriever"])
+    async with visit(browser, proxy.admin.url, address) as page:
+        await searched(page)
+        for side in ("plain", "a"):
+            marks = await page.locator(f"[data-side={side}] .excerpt mark").all_text_contents()
+            assert sorted(marks) == sorted(["for New York", "東", "京", "京"])
+            shown = await page.locator(f"[data-side={side}] .excerpt", has_text="東").inner_text()
+            assert set(shown) <= {*texts[1], "…"}
 
 
 async def test_what_hits_say_is_never_more_than_text(
@@ -238,6 +350,37 @@ async def test_what_is_copied_works(
     assert [hit["_source"]["title"] for hit in hits] == expected[:5]
     exec(compile(texts["Python"], "copied", "exec"), {})
     assert capsys.readouterr().out.split()[1::2] == [hit["_id"] for hit in hits]
+
+
+async def test_no_name_in_a_body_becomes_code(browser: Browser, proxy: RunningProxy) -> None:
+    """A body may come by a link, from someone who would have it copied and run."""
+    body = {"retriever": {}, "x=__import__('os').abort(), y": "'; exit; '"}
+    async with visit(browser, proxy.admin.url) as page:
+        texts = await page.evaluate(
+            """async (body) => {
+              const { FORMS } = await import("/pages/copies.js");
+              const search = { url: "http://localhost:9201", index: "'; exit; '", body, kind: null };
+              return Object.fromEntries(FORMS.map(({ name, text }) => [name, text(search)]));
+            }""",
+            body,
+        )
+    assert compile(texts["Python"], "copied", "exec").co_names == ()
+    assert shlex.split(texts["curl"])[-1] == json.dumps(body, indent=2)
+    assert json.loads(texts["JSON"]) == body
+
+
+async def test_a_page_that_is_left_keeps_no_credentials(browser: Browser, proxy: RunningProxy) -> None:
+    """Browsers keep pages that were left as they were; leaving one is this event to it."""
+    async with visit(browser, proxy.admin.url) as page:
+        await page.click("#sign-in")
+        await page.fill("#api-key", "a-key-that-is-none")
+        await page.locator("#api-key").press("Enter")
+        await expect(page.locator("#visitor")).to_have_text("as an API key")
+        await page.click("#sign-in")
+        await page.fill("#api-key", "half of a k")
+        await page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+        await expect(page.locator("#visitor")).to_have_text("not signed in")
+        await expect(page.locator("#api-key")).to_have_value("")
 
 
 async def test_nothing_found_and_what_cannot_be_searched_for(

@@ -144,8 +144,13 @@ async def test_trees(
     assert [each["outcome"] for each in search["rerankers"]] == words
     assert search["outcome"] == ("skipped" if "skipped" in words else "applied")
     assert {stage["search"] for stage in record["stages"]} == {None, 0}
+    numbers = {each["number"] for each in search["rerankers"]}
+    assert {stage["reranker"] for stage in record["stages"]} <= {None, *numbers}
+    inner_searches = [stage["label"] for stage in record["stages"] if "inner search" in stage["label"]]
+    assert inner_searches == [f"inner search {n}" for n in range(1, len(inner_searches) + 1)]
     last = search["rerankers"][-1]
     if RERANKER in body["retriever"]:
+        assert last["number"] == max(numbers)
         ranked = {doc["id"]: (doc["after"], doc["score"]) for doc in last["docs"]}
         begin = body.get("from", 0)
         for place, hit in enumerate(answer.hits, begin + 1):
@@ -161,6 +166,7 @@ async def test_what_is_said_of_each_document(
     docs = {doc["id"]: doc for doc in reranker.pop("docs")}
     assert reranker.pop("ms") >= 0
     assert reranker == {
+        "number": 1,
         "outcome": "applied",
         "endpoint": ".rerank-v1-elasticsearch",
         "model": "numbers",
@@ -173,11 +179,12 @@ async def test_what_is_said_of_each_document(
         "cached": 0,
         "truncated": 0,
         "reason": None,
+        "frames": [],
     }
     assert docs["6"] == {
         "id": "6", "index": index, "before": 7, "first_score": 1.0, "after": None, "score": None,
         "dropped": False, "text": None, "characters": None, "cut_at": None, "tokens": None, "cached": None,
-        "chunks": None,
+        "frame": None, "chunks": None,
     }  # fmt: skip
     assert (docs["0"]["dropped"], docs["0"]["after"], docs["0"]["score"]) == (True, None, None)
     assert (docs["2"]["dropped"], docs["2"]["score"]) == (False, 5.0)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from testbed import RunningElasticsearch
 from testbed.proxy import RunningProxy
@@ -65,6 +65,34 @@ async def test_it_refreshes_itself_while_it_is_seen(
         await expect(page.locator("#notes")).to_be_empty()
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(0.55, 0.7, "preferred"), (0.2, 0.4, "not preferred"), (0.4, 0.6, "undecided")]
+)
+async def test_which_order_users_prefer(
+    browser: Browser, proxy: RunningProxy, low: float, high: float, said: str
+) -> None:
+    endpoint = {"endpoint": "an_endpoint", "model": "m"}
+    counts = {"win": 1200, "tie": 3, "loss": 4, "preferred": {"share": 0.6, "low": low, "high": high}}
+    online = {
+        "mrr": [{"mode": "interleaved", **endpoint, "searches": 1207, "before": 1 / 3, "after": 0.5}],
+        "interleaved": [{**endpoint, "against": "first_stage", **counts}],
+    }
+
+    async def told(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, json={**await answer.json(), "online": online})
+
+    async with visit(browser, proxy.admin.url, "about:blank", size=PHONE) as page:
+        await page.route("**/status.json", told)
+        await page.goto("/status")
+        row = page.locator("section[aria-label^=Which] tbody tr")
+        await expect(row).to_contain_text("first stage")
+        await expect(row.locator(".chip")).to_have_text(said)
+        await expect(page.locator("section[aria-label^=Where] tbody tr")).to_contain_text("0.333")
+        assert await overflow(page) == 0
+        assert await violations(page) == []
+
+
 async def test_the_settings_are_in_reach_after_many_searches(browser: Browser, proxy: RunningProxy) -> None:
     """All of the latest are shown to those who ask for them, and stay when the page is refreshed."""
     for _ in range(11):
@@ -74,16 +102,68 @@ async def test_the_settings_are_in_reach_after_many_searches(browser: Browser, p
         await page.goto("/status")
         rows = page.locator("section[aria-label^=Latest] tbody tr")
         await expect(rows).to_have_count(10)
-        await page.get_by_role("button", name="Show all").press("Enter")
+        more = page.locator("#all-latest")
+        await more.press("Enter")
         await expect(rows.nth(10)).to_be_visible()
         async with page.expect_response("**/status.json"):
             await page.clock.run_for(5_100)
-        fewer = page.get_by_role("button", name="Show the latest 10")
-        await expect(fewer).to_be_focused()
+        await expect(more).to_have_text("Show the first 10")
+        await expect(more).to_be_focused()
         assert await overflow(page) == 0
         assert await violations(page) == []
-        await fewer.press("Enter")
+        await more.press("Enter")
         await expect(rows).to_have_count(10)
+
+
+async def test_what_needs_someone_is_at_the_top_of_many(browser: Browser, proxy: RunningProxy) -> None:
+    """And says why; a node that is down says so in words."""
+    status = json.loads(proxy.admin.call("GET", "/status.json").body)
+    fine = {"service": "cohere", "model": "m", "usable": True, "reason": None}
+    status["endpoints"] = [
+        *({**fine, "inference_id": f"fine-{number}"} for number in range(100, 300)),
+        {**fine, "inference_id": "refused", "reason": "the last call failed: its service answers [401]"},
+        {**fine, "inference_id": "broken", "usable": False, "reason": "its model [m] failed"},
+    ]
+    status["upstream"] = [
+        {"node": "es:9200", "up": False, "requests": 0, "failures": 4, "times_left_out": 1,
+         "reason": "connection refused", "tried_in_s": 3.9},
+        {"node": "other:9200", "up": True, "requests": 0, "failures": 0, "times_left_out": 0, "tried": False},
+    ]  # fmt: skip
+    async with visit(browser, proxy.admin.url, "about:blank") as page:
+        await page.route("**/status.json", lambda route: route.fulfill(json=status))
+        await page.goto("/status")
+        rows = page.locator("section[aria-label=Endpoints] tbody tr")
+        await expect(rows).to_have_count(10)
+        await expect(rows.nth(0)).to_contain_text("not usable")
+        await expect(rows.nth(1)).to_contain_text("failing")
+        await expect(rows.nth(1)).to_contain_text("its service answers [401]")
+        await expect(page.locator("section[aria-label=Elasticsearch]")).to_contain_text(
+            "connection refused; tried again in 4 s; 4 attempts to connect failed; left out 1 time"
+        )
+        await expect(page.locator("section[aria-label=Elasticsearch]")).to_contain_text("not tried yet")
+        await page.get_by_role("button", name="Show all 202").click()
+        await expect(rows).to_have_count(202)
+        assert await violations(page) == []
+
+
+async def test_what_is_not_ready_says_what_to_do(browser: Browser, proxy: RunningProxy) -> None:
+    """Unless nothing helps: a proxy that stops will not be ready again."""
+    status = json.loads(proxy.admin.call("GET", "/status.json").body) | {
+        "ready": False,
+        "reason": "of a test",
+    }
+    shown = status | {"models": [{**status["models"][0], "state": "failed"}]}
+    async with visit(browser, proxy.admin.url, "about:blank") as page:
+        await page.route("**/status.json", lambda route: route.fulfill(json=shown))
+        await page.goto("/status")
+        await expect(page.locator(".to-do")).to_contain_text("Correct what the reason names")
+        shown = status | {"models": [], "engine": {}}
+        await page.reload()
+        await expect(page.locator(".to-do")).to_contain_text("the log says how the reranking process ended")
+        shown = status
+        await page.reload()
+        await expect(page.locator("#state")).to_contain_text("of a test")
+        await expect(page.locator(".to-do")).to_have_count(0)
 
 
 async def hide(page: Page, hidden: bool) -> None:
@@ -106,6 +186,7 @@ def guarded(
     token.write_text(TOKEN)
     with RunningProxy(secured.url, options=["--admin-token-file", str(token)]) as running:
         secured.server.call("PUT", "/guarded", {"mappings": {"properties": {"text": {"type": "text"}}}})
+        running.wait_ready()  # before it, endpoints cannot be listed
         yield running
 
 

@@ -11,7 +11,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from rerank_proxy.engine import Engine
 from rerank_proxy.observe import stages
-from rerank_proxy.observe.recording import Read, Seen, Span
+from rerank_proxy.observe.recording import Around, Read, Seen, Span
 from rerank_proxy.observe.stages import Stage
 from tests.models.conftest import TinyModel
 from tests.support import tiny_generating, tiny_models
@@ -110,6 +110,21 @@ async def test_bi_encoders_with_a_prompt(tmp_path: Path) -> None:
         model.save(str(tmp_path / "model"))
         cuts.append(await check({"source": tmp_path / "model"}))
     assert all(one > other for one, other in zip(*cuts, strict=True))
+
+
+async def test_what_is_read_around_a_text(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """A query with the same words as the text stands before it, and is not taken for it."""
+    encoder = Transformer(str(tiny_models.build_encoder("bert", tmp_path / "encoder")))
+    prompts = {"query": "trees ", "document": "rivers "}
+    apart = SentenceTransformer(modules=[encoder, Pooling(32)], device="cpu", prompts=prompts)
+    apart.save(str(tmp_path / "model"))
+    async with running({"m": {"source": tmp_path / "model"}}) as engine:
+        found = {each.around for each in await seen(engine, "sea", ["sea", LONG[0], "sea water"])}
+        assert found == {Around("[CLS] r ##i ##v ##e ##r ##s", "[SEP]", "[CLS] trees sea [SEP]")}
+    async with running({"m": {"source": tiny_model("bert")}}) as engine:
+        same, behind, empty, cut = await seen(engine, "sea water", ["sea water", "water", "", LONG[0]])
+    around = {each.around for each in (same, behind, empty, cut)}
+    assert around == {Around("[CLS] sea water [SEP]", "[SEP]")}
 
 
 async def test_late_interaction_with_a_mark(tmp_path: Path) -> None:

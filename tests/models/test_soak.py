@@ -145,11 +145,11 @@ def test_scores_are_compared_with_those_of_each_text_alone() -> None:
     def wrong(call: Call, *scores: Any) -> str:
         return str(wrong_scores(call, Scores(*scores), world, Around()))
 
-    assert wrong_scores(call, Scores([1.0, 2.0], 1, 0), world, Around()) is None
+    assert wrong_scores(call, Scores([1.0, 2.0], [True, False]), world, Around()) is None
     assert "alone 2.0" in wrong(call, [1.0, 2.1])
     assert "alone 2.0" in wrong(call, [1.0, float("nan")])
     assert "1 scores for 2 texts" in wrong(call, [1.0])
-    assert "3 were remembered" in wrong(call, [1.0, 2.0], 3)
+    assert "3 were remembered" in wrong(call, [1.0, 2.0], [True] * 3)
     assert "has none" in wrong(replace(call, poisoned=True), [1.0, 2.0])
     guest = replace(call, model=GUESTS[0])
     assert wrong_scores(guest, Scores([1.0, 2.0]), world, Around(stands_for="m")) is None

@@ -68,6 +68,7 @@ Kubernetes
 Of the suite itself
     kept_indices        indices that tests take in turn
     left_behind         what the proxy's parts hold, before and after
+    obtained            what becomes of a test whose program cannot be had
     promql              what expressions of Prometheus name, and promtool
     metrics             metrics as scrapers read them, and the table that documents them
     examples            how many examples a property draws

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from rerank_proxy.app.clicks import ClicksApi
 from rerank_proxy.app.control import Asked, application
+from rerank_proxy.app.online_metrics import OnlineMetrics
 from rerank_proxy.app.recent import Recent
 from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.reloading import Reloading
@@ -24,9 +25,15 @@ def control_app(
     recent: Recent | None = None,
     endpoints: Endpoints | None = None,
     clicks: ClicksApi | None = None,
+    metrics: OnlineMetrics | None = None,
 ) -> web.Application:
     """Return what the supervisor asks, over an engine and what else a test cares about."""
-    status = Status(engine, endpoints or Endpoints({}, (), cast("Any", MemoryStore())), recent or Recent())
+    status = Status(
+        engine,
+        endpoints or Endpoints({}, (), cast("Any", MemoryStore())),
+        recent or Recent(),
+        (metrics or OnlineMetrics(CollectorRegistry())).shown,
+    )
     return application(
         Asked(
             engine,

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import (
     Browser,
@@ -24,6 +23,7 @@ from playwright.async_api import (
 
 from testbed.chromium import chromium
 from testbed.errors import TestbedError
+from tests.support.obtained import cannot_be_had
 
 PHONE: Final = (360, 740)
 DESKTOP: Final = (1400, 900)
@@ -33,11 +33,11 @@ _TIMEOUT_MS: Final = 120_000
 
 @asynccontextmanager
 async def running_browser() -> AsyncIterator[Browser]:
-    """Run the browser for the length of the block; skip the test where it cannot be had."""
+    """Run the browser for the length of the block, if it can be had."""
     try:
         found = chromium()
     except TestbedError as failure:
-        pytest.skip(str(failure))
+        cannot_be_had(str(failure))
     expect.set_options(timeout=_TIMEOUT_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rerank_proxy.relevance.answers import Answer
-from rerank_proxy.relevance.asking import Asked, Failure
-from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan
-from rerank_proxy.relevance.index_state import IndexState
+from rerank_proxy.relevance.client.index_state import IndexState
+from rerank_proxy.relevance.evaluation.answers import Answer
+from rerank_proxy.relevance.evaluation.asking import Asked, Failure
+from rerank_proxy.relevance.evaluation.material import Material
+from rerank_proxy.relevance.evaluation.results import Unjudged, results_of
+from rerank_proxy.relevance.evaluation.running import Evaluation, Plan
 from rerank_proxy.relevance.judgments import Query, paired, ranked
-from rerank_proxy.relevance.results import Unjudged, results_of
 from rerank_proxy.relevance.systems import System, Wanted, systems_of
 
 MEASURES = ("nDCG@10", "RR@10", "R@10")
@@ -49,13 +50,13 @@ def evaluation(
             else:
                 asked[each.name].answers[name] = _answer(rng, each, judgments[name], skill)
     where = Path("evaluation")
-    plan = Plan("films", systems, MEASURES, first, where, 2, 0, cold=False, fresh=False, seed=1)
+    plan = Plan("films", systems, MEASURES, first, where, 0, cold=False, fresh=False, seed=1)
     plan = replace(plan, unjudged=unjudged)
     pair = paired(texts, judgments)
     results = results_of(systems, asked, pair, MEASURES, baseline=first, unjudged=unjudged, seed=1)
     state = IndexState(DOCUMENTS, "9.5.0", [], {})
     return Evaluation(
-        plan, "http://localhost:9201", Material(pair, ["judgments.jsonl"]), state, [], results, 9.0, 9.0
+        plan, "http://localhost:9201", 2, Material(pair, ["judgments.jsonl"]), state, [], results, 9.0, 9.0
     )
 
 

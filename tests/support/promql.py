@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import pytest
 import yaml
 
 from testbed.debian import debian_program
 from testbed.errors import TestbedError
 from tests.support.metrics import Documented
+from tests.support.obtained import cannot_be_had
 
 OF_TARGETS: Final = {"job", "instance"}
 """Labels that Prometheus gives to all series of a target."""
@@ -25,11 +25,11 @@ _GROUPING: Final = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
 
 @cache
 def promtool() -> Path:
-    """Return the path of promtool; skip the test where it cannot be had."""
+    """Return the path of promtool, if it can be had."""
     try:
         return debian_program("promtool", "prometheus")
     except TestbedError as failure:
-        pytest.skip(str(failure))
+        cannot_be_had(str(failure))
 
 
 def run_promtool(*arguments: str | Path, stdin: bytes = b"") -> str:

@@ -18,7 +18,9 @@ def mappings(parts: str) -> JSON:
     """`parts` is the type of a field of objects: `nested` ones take a clause that keeps them out."""
     return {
         "properties": {
-            "text": {"type": "text"},
+            "text": {"type": "text", "copy_to": "copied", "fields": {"raw": {"type": "keyword"}}},
+            "copied": {"type": "text"},
+            "called": {"type": "alias", "path": "text"},
             "also": {"type": "text", "term_vector": "with_positions_offsets"},
             "group": {"type": "keyword"},
             "low": {"type": "text"},
@@ -126,6 +128,9 @@ def knn(draw: st.DrawFn) -> JSON:
     return {"knn": {"field": "v", "query_vector": [3, 1], "k": k, "num_candidates": 20, **options}}
 
 
+_FIELDS: Final = ("also", "n", "missing", "text.raw", "copied", "called", "parts.p", "te*", "_id", "v.x", "")
+
+
 @st.composite
 def _reranker(draw: st.DrawFn, child: JSON, window: int) -> JSON:
     options = draw(_options())
@@ -134,7 +139,7 @@ def _reranker(draw: st.DrawFn, child: JSON, window: int) -> JSON:
     if draw(st.integers(0, 5)) == 0:
         options["allow_rerank_failures"] = draw(st.booleans())
         options["inference_id"] = draw(st.sampled_from([".rerank-v1-elasticsearch", "unknown"]))
-    field = draw(st.sampled_from(["text", "text", "text", "text", "also", "n", "missing"]))
+    field = draw(st.sampled_from(["text", "text", "text", "text", *_FIELDS]))
     given = {"field": field, "inference_text": "q", "rank_window_size": window}
     return {"text_similarity_reranker": {"retriever": child, **given, **options}}
 
@@ -232,17 +237,27 @@ BODY_OPTIONS: Final[dict[str, st.SearchStrategy[Any]]] = {
             {"fields": {"text": {}, "also": {"type": "fvh"}}, "highlight_query": {"match_all": {}}},
         ]
     ),
-    "_source": st.sampled_from([False, ["n"], {"excludes": ["text"]}]),
-    "fields": st.just(["group", "parts.*"]),
-    "docvalue_fields": st.just(["n"]),
-    "stored_fields": st.sampled_from(["_none_", ["group"]]),
+    "_source": st.sampled_from(
+        [
+            *(True, False, "text", ["n"], [], ["n", "odd", "text"], ["p*s", "*d*"], ["parts.p"]),
+            {"excludes": ["text"]},
+            {"excludes": ["parts.p"]},
+            {"includes": ["parts", "n"], "excludes": ["*.p"]},
+        ]
+    ),
+    "fields": st.sampled_from([["group", "parts.*"], ["*"], [{"field": "n", "format": "#.0"}], []]),
+    "docvalue_fields": st.sampled_from([["n"], [{"field": "odd"}, "group"]]),
+    "stored_fields": st.sampled_from(["_none_", ["group"], [], ["*"]]),
     "version": st.booleans(),
-    "seq_no_primary_term": st.just(True),
-    "explain": st.just(True),
-    "profile": st.just(True),
+    "seq_no_primary_term": st.booleans(),
+    "explain": st.sampled_from([True, False, "true", ""]),
+    "profile": st.booleans(),
     "track_scores": st.booleans(),
-    "timeout": st.just("1m"),
-    "indices_boost": st.just([{"*": 7}]),
+    "timeout": st.sampled_from(["1m", -1, "0"]),
+    "indices_boost": st.sampled_from([[{"*": 7}], [{"one": 2.5}, {"t*": 0.5}], [], [{"missing": 1}], [{}]]),
+    "terminate_after": st.sampled_from([0, "0", 0.5, 1, -1]),
+    "sort": st.sampled_from([[], ["n"], [{"n": "up"}]]),
+    "slice": st.just({"id": 0, "max": 2}),
     "runtime_mappings": st.just({"r": {"type": "keyword"}}),
     "suggest": st.just({"s": {"text": "crimes", "term": {"field": "text"}}}),
     "stats": st.just(["some"]),
@@ -254,6 +269,10 @@ URL_OPTIONS: Final = (
     "routing=1", "ignore_unavailable=true", "include_named_queries_score=true", "pretty", "human",
     "filter_path=hits.hits._id,hits.total,error", "size=2", "from=1", "track_total_hits=3", "explain=true",
     "max_concurrent_shard_requests=1", "request_cache=true", "version=true", "error_trace=false",
+    "explain", "_source=n,odd", "_source_excludes=text", "stored_fields=group", "docvalue_fields=n", "size=9",
+    "from=x", "scroll=1m", "terminate_after=0", "format=json",
+    "filter_path=-took,-**.p", "track_scores", "seq_no_primary_term", "stats=a,b", "sort=n:up", "timeout=1x",
+    "ccs_minimize_roundtrips=false", "pre_filter_shard_size=1", "search_type=x", "unknown=1",
 )  # fmt: skip
 
 
@@ -277,9 +296,9 @@ def _named_apart(value: Any, numbers: Iterator[int]) -> Any:
 def bodies(draw: st.DrawFn) -> JSON:
     body: JSON = {"retriever": _named_apart(draw(trees()), count())}
     if draw(st.integers(0, 1)):
-        body["from"] = draw(st.integers(0, 4))
+        body["from"] = draw(st.integers(0, 4) | st.sampled_from([9, "2", 1.5, 10_000, 2**31 - 1]))
     if draw(st.integers(0, 1)):
-        body["size"] = draw(st.integers(0, 3))
+        body["size"] = draw(st.integers(0, 3) | st.sampled_from([7, "1", 2.0, -1, 10_001]))
     if draw(st.integers(0, 1)):
         body["track_total_hits"] = draw(st.booleans() | st.integers(0, 2 * SIZE))
     for name in draw(st.lists(st.sampled_from(sorted(BODY_OPTIONS)), max_size=3, unique=True)):

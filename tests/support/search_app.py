@@ -72,7 +72,7 @@ class NumberAtTheEnd(LoadedModels):
         if self.failure is not None:
             raise self.failure
         scores = [self.table[text] if text in self.table else float(text.split()[-1]) for text in texts]
-        return Scores(scores, 0, 0)
+        return Scores(scores)
 
 
 class RecordingUpstream(ElasticsearchClient):

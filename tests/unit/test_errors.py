@@ -114,3 +114,20 @@ def test_the_innermost_reason_is_told() -> None:
     failed = {"reason": "Computing updated ranks for results failed", "caused_by": cause}
     assert reason_of(json.dumps({"error": {"reason": "errors", "suppressed": [failed]}})) == cause["reason"]
     assert reason_of(json.dumps({"error": {"reason": "errors", "suppressed": [1, {}]}})) == "errors"
+
+
+@pytest.mark.parametrize("body", ['{"error": "\\ud800"}', '{"error": {"reason": "\\udfff"}}'])
+def test_every_reason_can_be_written(body: str) -> None:
+    assert reason_of(body).encode() == b"?"
+
+
+def test_what_the_shards_say_is_told_where_all_of_them_failed() -> None:
+    shard = {"shard": 0, "reason": {"reason": "Failed to parse", "caused_by": {"reason": "no such operator"}}}
+    assert (
+        reason_of(json.dumps({"error": {"reason": "all shards failed", "failed_shards": [shard]}}))
+        == "no such operator"
+    )
+    assert (
+        reason_of(json.dumps({"error": {"reason": "all shards failed", "failed_shards": [1]}}))
+        == "all shards failed"
+    )

@@ -105,7 +105,8 @@ class RerankRequest
     __init__(query: str, texts: Sequence[str], top_n: int | None = None, return_documents: bool |
         None = None, task_settings: Mapping[str, Any] = <factory>) -> None
 class Scores
-    __init__(values: Sequence[float], cached: int = 0, truncated: int = 0) -> None
+    __init__(values: Sequence[float], remembered: Sequence[bool] = (), cut: Sequence[bool] = ()) ->
+        None
 class Service
     any_task_settings: ClassVar[bool]
     check_settings(self, config: EndpointConfig, faults: list[str]) -> EndpointConfig

@@ -1,16 +1,22 @@
 """Metrics of clicks and comparisons. Labels are endpoints, as those of rerankers, and words of a few."""
 
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final, get_args
+from itertools import islice
+from typing import Any, Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from rerank_proxy.app.endpoint_labels import OTHER, EndpointLabels, Labels
+from rerank_proxy.observe.log_lines import short
 from rerank_proxy.online.draws import Mode
 from rerank_proxy.online.memory import ClickMemory, ClickOutcome, Compared, Decision
+from rerank_proxy.online.preference import preference
 from rerank_proxy.search.trials import ShadowOutcome
 
 _FIRST_STAGE: Final = "first_stage"
+_MOST_SHOWN: Final = 200
+"""Rows of each table."""
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 
@@ -60,18 +66,13 @@ class OnlineMetrics:
         )
 
     def watch(self, memory: ClickMemory) -> None:
-        """Show what is remembered, too; what is too old is forgotten whenever that is asked."""
-
-        def searches() -> float:
-            memory.tidy()
-            return len(memory)
-
+        """Show what is remembered, too."""
         remembered = Gauge(
             "rerank_proxy_online_remembered_searches",
             "Searches whose clicks are counted.",
             registry=self._registry,
         )
-        remembered.set_function(searches)
+        remembered.set_function(lambda: len(memory))
         size = Gauge(
             "rerank_proxy_online_remembered_bytes",
             "Bytes that these searches take.",
@@ -107,6 +108,38 @@ class OnlineMetrics:
                 self._interleavings.labels(each, *labels, against)
         self._interleavings.labels(decision, *labels, against).inc()
 
+    def shown(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what clicks have come to since the start, for the status page, ready for JSON."""
+        return {
+            "mrr": [*islice(self._mrr(), _MOST_SHOWN)],
+            "interleaved": [*islice(self._interleaved(), _MOST_SHOWN)],
+        }
+
+    def _mrr(self) -> Iterator[dict[str, Any]]:
+        ranks = {tuple(labels.values()): value for labels, value in _samples(self._reciprocal_ranks)}
+        for labels, searches in _samples(self._clicked):
+            sums = {order: ranks.get((order, *labels.values()), 0.0) for order in ("before", "after")}
+            yield {
+                **{name: short(value) for name, value in labels.items()},
+                "searches": int(searches),
+                **{order: each / searches for order, each in sums.items()},
+            }
+
+    def _interleaved(self) -> Iterator[dict[str, Any]]:
+        counts = {tuple(labels.values()): int(value) for labels, value in _samples(self._interleavings)}
+        for (endpoint, model), against in sorted(self._against):
+            win, tie, loss = (counts[each, endpoint, model, against] for each in get_args(Decision))
+            preferred = preference(win, loss)
+            yield {
+                "endpoint": short(endpoint),
+                "model": short(model),
+                "against": short(against),
+                "win": win,
+                "tie": tie,
+                "loss": loss,
+                "preferred": None if preferred is None else preferred._asdict(),
+            }
+
     def endpoint_gone(self, endpoint: str) -> None:
         """Drop the series of an endpoint that was deleted."""
         self._labels.gone(endpoint)
@@ -123,6 +156,14 @@ class OnlineMetrics:
             self._against.discard((of, against))
             for decision in get_args(Decision):
                 _remove(self._interleavings, decision, *labels, against)
+
+
+def _samples(counter: Counter) -> Iterator[tuple[dict[str, str], float]]:
+    """Yield the labels of each series of a counter, in the counter's order, and its value."""
+    for family in counter.collect():
+        for sample in family.samples:
+            if sample.name.endswith("_total"):
+                yield sample.labels, sample.value
 
 
 def _remove(counter: Counter, *labels: str) -> None:

@@ -1,9 +1,9 @@
 """The parts of the application, made from the settings and joined."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -128,7 +128,7 @@ async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> M
     cleanup.push_async_callback(app.close)
     reloading.add(app.use)
     clicks = ClicksApi(online.memory, lambda: online.trials.is_on)
-    return Made(app, Status(engine, endpoints, wiring.recent), clicks)
+    return Made(app, Status(engine, endpoints, wiring.recent, online.shown), clicks)
 
 
 class _Online(NamedTuple):
@@ -136,11 +136,13 @@ class _Online(NamedTuple):
 
     Attributes:
         gone: Called with each endpoint that is deleted.
+        shown: Returns what clicks have come to.
     """
 
     trials: Trials
     memory: ClickMemory
     gone: Sequence[Callable[[str], None]]
+    shown: Callable[[], Mapping[str, Any]]
 
 
 def _online(wiring: Wiring) -> _Online:
@@ -150,7 +152,8 @@ def _online(wiring: Wiring) -> _Online:
     )
     metrics.watch(memory)
     # What it counts when it forgets has labels of the endpoint, so that these go last.
-    return _Online(Trials(settings, memory, metrics), memory, (memory.forget_endpoint, metrics.endpoint_gone))
+    gone = memory.forget_endpoint, metrics.endpoint_gone
+    return _Online(Trials(settings, memory, metrics), memory, gone, metrics.shown)
 
 
 async def _uploaded_models(wiring: Wiring, engine: Engine) -> TrainedModels | None:
@@ -231,7 +234,7 @@ def _secret_of_replicas(settings: Settings) -> bytes | None:
     """
     shared = settings.engine.shared_cache
     if settings.engine.cache_scope != "caller" or shared.url is None:
-        return None if settings.online.seed is None else settings.online.seed.encode()
+        return None if settings.online.seed is None else settings.online.seed.get_secret_value().encode()
     if shared.password_file is None:
         return None if shared.password is None else shared.password.get_secret_value().encode()
     try:

@@ -1,4 +1,7 @@
-"""The recordings of requests, by the keys that ask for them: few, for a short time, each handed over once."""
+"""The recordings of requests, by the keys that ask for them: few, for a short time, each handed over once.
+
+They hold texts of documents, so a timer forgets what no one comes for, also where nothing else happens.
+"""
 
 import secrets
 import time
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from rerank_proxy.concurrency.timers import Timers
 from rerank_proxy.search.recorded import written
 from rerank_proxy.search.recording import Recording
 
@@ -34,6 +38,7 @@ class Recordings:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: dict[str, _Entry] = {}  # the oldest first
+        self._timers = Timers()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -45,6 +50,7 @@ class Recordings:
             del self._entries[next(iter(self._entries))]
         key = secrets.token_urlsafe(_KEY_BYTES)
         self._entries[key] = _Entry(self._clock() + KEPT_S)
+        self._forget_in_time()
         return key
 
     def begin(self, key: str) -> Recording | None:
@@ -87,6 +93,13 @@ class Recordings:
         now = self._clock()
         for key in [key for key, entry in self._entries.items() if entry.expires <= now]:
             del self._entries[key]
+
+    def _forget_in_time(self) -> None:
+        """Forget what is too old, now and whenever the oldest of the others is."""
+        self._forget_old()
+        oldest = next(iter(self._entries.values()), None)
+        if oldest is not None:
+            self._timers.start("the oldest", oldest.expires - self._clock(), self._forget_in_time)
 
     def _forget_large(self) -> None:
         """Forget the oldest recordings, but never the last one, while they have too many characters."""

@@ -75,9 +75,9 @@ def list_(**proxy: Any) -> None:
     from rerank_proxy.cli.proxy_client import list_endpoints, table_of
 
     call = _Call(**proxy)
-    found = call.run(list_endpoints)
+    shown, found = call.run(list_endpoints)
     if call.as_json:
-        print_json(found)
+        print_json(shown)
     else:
         print_table(table_of(found))
 
@@ -193,11 +193,11 @@ def delete(inference_id: str, force: bool, dry_run: bool, **proxy: Any) -> None:
     from rerank_proxy.cli.proxy_client import delete_endpoint
 
     call = _Call(**proxy)
-    answer = call.run(delete_endpoint, inference_id, force=force, dry_run=dry_run)
+    answer, refers = call.run(delete_endpoint, inference_id, force=force, dry_run=dry_run)
     if call.as_json:
         print_json(answer)
     elif dry_run:
-        print_line(answer["error_message"] or f"nothing refers to {inference_id}: it can be deleted")
+        print_line(refers or f"nothing refers to {inference_id}: it can be deleted")
     else:
         print_line(f"deleted {inference_id}")
 

@@ -13,16 +13,17 @@ from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
+from rerank_proxy.relevance.client.searching import Searcher
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan, evaluate, material_of
+from rerank_proxy.relevance.evaluation.material import Material, material_of
+from rerank_proxy.relevance.evaluation.results import Unjudged
+from rerank_proxy.relevance.evaluation.running import Evaluation, Plan, evaluate
 from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.measures import checked
 from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.files import write_report
 from rerank_proxy.relevance.report.tables import Column, columns_of, rows_of
 from rerank_proxy.relevance.report.words import headline_of, notes_of, windows_of
-from rerank_proxy.relevance.results import Unjudged
-from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.statistics import SEED
 from rerank_proxy.relevance.systems import BM25, Wanted, systems_of
 
@@ -93,7 +94,6 @@ class EvaluateCommand:
             measures=names,
             baseline=options.baseline or known[0],
             directory=options.out,
-            concurrency=options.concurrency,
             timed=options.timed,
             cold=options.cold,
             fresh=options.fresh,

@@ -7,7 +7,7 @@ import click
 
 from rerank_proxy.cli.help import Group, Option
 from rerank_proxy.cli.options import CONFIG_OPTIONS, die, pairs_of
-from rerank_proxy.cli.proxy_options import proxy_options
+from rerank_proxy.cli.proxy_options import ProxyOptions, proxy_options
 from rerank_proxy.cli.relevance_options import (
     FILE,
     FOLDER,
@@ -112,13 +112,14 @@ _POOL_OPTIONS: Final[list[click.Parameter]] = [
 def pool(**options: Any) -> None:
     """Collect in DIR what several systems find for the QUERIES of a file, for judges to judge.
 
-    QUERIES has the form of TREC (id, tab, text), of BEIR, or lines {"query": …}. The hits of all systems
-    become one set for each query. Judges do not see who found a document, or where it stood.
+    QUERIES has any form that evaluate reads. The hits of all systems become one set for each query. Judges
+    do not see who found a document, or where it stood.
     """
-    from rerank_proxy.cli.judging import pool_command
+    from rerank_proxy.cli.judge_pool import PoolOptions, pool_command
 
+    proxy = ProxyOptions.taken(options)
     options["meanings"] = pairs_of("--grade", options.pop("grades"))
-    pool_command(**options)
+    pool_command(PoolOptions(**options), proxy)
 
 
 @judge.command("open", params=[*CONFIG_OPTIONS])
@@ -132,9 +133,10 @@ def open_(**options: Any) -> None:
     Prints an address of this machine that opens the page once; then it prints another one, for a further
     window.
     """
-    from rerank_proxy.cli.judging import open_command
+    from rerank_proxy.cli.judge_open import open_command
 
-    open_command(**options)
+    proxy = ProxyOptions.taken(options)
+    open_command(**options, proxy=proxy)
 
 
 @judge.command(params=[*CONFIG_OPTIONS, concurrency_option()])
@@ -160,9 +162,10 @@ def ask(**options: Any) -> None:
     chosen = [name for name in ("thresholds", "quantiles") if options[name] is not None]
     if len(chosen) > 1 or (not chosen and not options["chat"] and options["prompt"] is None):
         die("how do scores become grades? Give either --thresholds or --quantiles, or --chat", 2)
-    from rerank_proxy.cli.judging import ask_command
+    from rerank_proxy.cli.judge_ask import AskOptions, ask_command
 
-    ask_command(**options)
+    proxy = ProxyOptions.taken(options)
+    ask_command(AskOptions(**options), proxy)
 
 
 @judge.command()

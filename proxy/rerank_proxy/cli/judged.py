@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from rich.table import Table
 
@@ -11,25 +11,27 @@ from rerank_proxy.cli.judging import failing
 from rerank_proxy.cli.options import die
 from rerank_proxy.cli.output import print_json, print_line, print_table
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.formats.writing import write_judgments
 from rerank_proxy.relevance.judging import provenance
-from rerank_proxy.relevance.judging.acts import Act, grades_of
-from rerank_proxy.relevance.judging.desk import agreements
+from rerank_proxy.relevance.judging.acts import Act, Pair, grades_of
+from rerank_proxy.relevance.judging.agreement import agreements
 from rerank_proxy.relevance.judging.settling import Rule, Settled, settle
-from rerank_proxy.relevance.judging.workspace import Machine, Workspace, machine_name, person_grades
+from rerank_proxy.relevance.judging.workspace import (
+    ENDPOINT,
+    Machine,
+    Workspace,
+    all_grades,
+    machine_name,
+    person_grades,
+)
 from rerank_proxy.relevance.judgments import Query
-from rerank_proxy.relevance.reading import write_judgments
-
-_ENDPOINT: Final = "endpoint:"
-"""Stands before the name of a judge that is an endpoint."""
 
 
 def agreement_command(directory: Path, *, as_json: bool) -> None:
     """Show how far each two judges agree."""
     with failing():
         workspace = Workspace.opened(directory)
-        judged: dict[str, Mapping[tuple[str, str], int | None]] = {**person_grades(workspace.persons())}
-        for name, (_, grades) in workspace.machines().items():
-            judged[f"{_ENDPOINT}{name}"] = grades
+        judged = all_grades(workspace.persons(), workspace.machines())
         found = agreements(judged, workspace.plan.highest)
     if as_json:
         print_json(found)
@@ -79,18 +81,18 @@ def _chosen(
     directory: Path,
     names: Sequence[str],
     persons: Mapping[str, list[Act]],
-    machines: Mapping[str, tuple[Machine, dict[tuple[str, str], int]]],
-) -> tuple[dict[str, list[Act]], dict[str, tuple[Machine, dict[tuple[str, str], int]]]]:
+    machines: Mapping[str, tuple[Machine, dict[Pair, int]]],
+) -> tuple[dict[str, list[Act]], dict[str, tuple[Machine, dict[Pair, int]]]]:
     """Return those of these names. An endpoint may be called as it is elsewhere: `endpoint:ID`."""
     kept, asked = {}, {}
     for given in names:
-        endpoint = machine_name(given.removeprefix(_ENDPOINT))
+        endpoint = machine_name(given.removeprefix(ENDPOINT))
         if given in persons:
             kept[given] = persons[given]
         elif endpoint in machines:
             asked[endpoint] = machines[endpoint]
         else:
-            known = ", ".join([*persons, *(f"{_ENDPOINT}{name}" for name in machines)]) or "none yet"
+            known = ", ".join([*persons, *(f"{ENDPOINT}{name}" for name in machines)]) or "none yet"
             raise RelevanceError(f"{given} has not judged in {directory}; those who have: {known}")
     return kept, asked
 

@@ -42,6 +42,10 @@ def print_line(line: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON. A terminal gets no character that it could take for an order."""
+    """Print a value as JSON. A terminal gets no character that it could take for an order.
+
+    Half of a surrogate pair, which UTF-8 cannot hold, is written with JSON's escape.
+    """
     bare = not sys.stdout.isatty() and (sys.stdout.encoding or "").lower() in ("utf-8", "utf8")
-    click.echo(json.dumps(value, indent=2, ensure_ascii=not bare))
+    text = json.dumps(value, indent=2, ensure_ascii=not bare)
+    click.echo(text.encode("utf-8", "backslashreplace").decode())

@@ -17,21 +17,28 @@ def queries_option(group: str) -> Option:
         ["--queries"],
         group=group,
         type=FILE,
-        help="TREC topics, id<TAB>text, BEIR's queries.jsonl, or JSON lines. "
+        help="TREC topics, id<TAB>text, BEIR's queries.jsonl, JSON, or CSV with a header. "
         "[default: the file of --judgments, if its lines hold both]",
     )
 
 
 def judgments_option(group: str) -> Option:
     """Make the option for the file of judgments."""
-    about = 'TREC qrels, BEIR\'s qrels, or JSON lines {"query", "grades"}.'
+    about = 'TREC qrels, BEIR\'s qrels, JSON lines {"query", "grades"}, or CSV with a header.'
     return Option(["--judgments"], group=group, type=FILE, help=about)
 
 
 def index_option(group: str = OTHERS) -> Option:
     """Make the option for what is searched."""
     about = "The index, alias or pattern that is searched."
-    return Option(["--index"], group=group, required=True, metavar="NAME", help=about)
+    return Option(["--index"], group=group, required=True, metavar="NAME", callback=_index, help=about)
+
+
+def _index(_: click.Context, option: click.Parameter, name: str) -> str:
+    """Refuse what would search all indices in place of one, since an address drops it."""
+    if name.strip(" .,") == "":
+        raise click.BadParameter(f"{name!r} cannot be the name of an index", param=option)
+    return name
 
 
 def compared_options(group: str = OTHERS, *, default: str = "") -> list[Option]:

@@ -1,7 +1,7 @@
 """The client of the commands that search through a running proxy."""
 
 from rerank_proxy.cli.proxy_options import ProxyOptions
-from rerank_proxy.relevance.searching import Searcher
+from rerank_proxy.relevance.client.searching import Searcher
 
 
 def searcher_of(

@@ -55,8 +55,16 @@ _OPTIONS: Final[list[click.Parameter]] = [
     _learned(
         "--title-field",
         metavar="FIELD",
-        help="The field with a document's title: a bi-encoder learns from titles, too, "
-        "as queries for their texts.",
+        help="The field with a document's title. Titles are queries, too: a bi-encoder learns their texts, "
+        "a cross-encoder the scores of what they find.",
+    ),
+    _learned(
+        "--titles",
+        type=click.IntRange(1, 1_000_000),
+        default=5000,
+        show_default=True,
+        help="How many titles are learned from, at most. A --teacher of a cross-encoder scores the first "
+        "hits of each.",
     ),
     first_stage_option(_LEARNED),
     _learned(
@@ -116,6 +124,14 @@ _OPTIONS: Final[list[click.Parameter]] = [
     ),
     _trained(
         "--rate", type=click.FloatRange(1e-8, 1e-2), help="Learning rate of a bi-encoder or cross-encoder."
+    ),
+    _trained(
+        "--loss",
+        type=click.Choice(["auto", "lambda", "bce"]),
+        default="auto",
+        show_default=True,
+        help="What tunes a cross-encoder: lambda, the order of a query's texts by their grades; bce, each "
+        "pair by itself, relevant or not, for searches with min_score; auto goes by the judgments.",
     ),
     _trained(
         "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all that is drawn."

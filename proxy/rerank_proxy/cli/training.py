@@ -15,20 +15,28 @@ from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
+from rerank_proxy.relevance.client.searching import Searcher
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.evaluation import material_of
+from rerank_proxy.relevance.evaluation.material import material_of
 from rerank_proxy.relevance.extras import need
+from rerank_proxy.relevance.formats.reading import read_queries
 from rerank_proxy.relevance.judgments import Judgments, Query
-from rerank_proxy.relevance.reading import read_queries
-from rerank_proxy.relevance.searching import Searcher
+from rerank_proxy.relevance.numbers import number
 from rerank_proxy.relevance.systems import first_stage
 from rerank_proxy.relevance.training.assessing import MEASURES, TRAINED
 from rerank_proxy.relevance.training.bases import kind_of
 from rerank_proxy.relevance.training.choice import Recipe
-from rerank_proxy.relevance.training.collecting import Asked, collect
+from rerank_proxy.relevance.training.collecting import Asked, collect, practise
+from rerank_proxy.relevance.training.losses import LossName
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.results import CARD, check_free, write
-from rerank_proxy.relevance.training.running import Outcome, Plan, judged_by_teacher, run
+from rerank_proxy.relevance.training.running import (
+    Outcome,
+    Plan,
+    judged_by_teacher,
+    learns_pairs_of_titles,
+    run,
+)
 
 _KEPT: Final = "scores.jsonl"
 
@@ -58,6 +66,8 @@ class Options:
     epochs: int | None
     batch: int | None
     rate: float | None
+    loss: LossName | Literal["auto"]
+    titles: int
     seed: int
     device: str
     as_json: bool
@@ -92,6 +102,11 @@ class TrainCommand:
                 wrong.
         """
         need("evaluate" if options.base is None else "train", "a training")
+        options = replace(options, out=options.out.absolute())
+        if "=" in options.out.name:
+            raise RelevanceError(
+                f"--out {options.out}: its name is the model's and the endpoint's, which have no = in them"
+            )
         check_free(options.out, overwrite=options.overwrite)
         queries, judgments = _read(options)
         plan = _plan(options, proxy)
@@ -103,6 +118,8 @@ class TrainCommand:
             base=options.endpoint if options.base is None else None,
             teacher=options.teacher,
             title=options.title_field,
+            titles=options.titles,
+            seed=options.seed,
         )
         searcher = searcher_of(proxy, concurrency=options.concurrency)
         keeps_work = options.work is not None
@@ -116,11 +133,12 @@ class TrainCommand:
         """
         with Bars() as progress:
             async with self.searcher:
-                found = await collect(
-                    self.searcher, self.asked, self.queries, self.judgments, self.plan.work / _KEPT, progress
-                )
-        if not self.judgments:
-            found = replace(found, judgments=judged_by_teacher(found))
+                kept = self.plan.work / _KEPT
+                found = await collect(self.searcher, self.asked, self.queries, self.judgments, kept, progress)
+                if not self.judgments:
+                    found = replace(found, judgments=judged_by_teacher(found))
+                if learns_pairs_of_titles(self.plan, found):
+                    found = await practise(self.searcher, self.asked, found, kept, progress)
         self.material = found
 
     def train(self) -> None:
@@ -155,6 +173,8 @@ class TrainCommand:
 
     def stopped(self) -> str:
         """Return what a user reads who has stopped it."""
+        if not self.plan.work.exists():
+            return "stopped before anything was done"
         return f"stopped; what was done is in {self.plan.work}: the same command goes on there"
 
 
@@ -164,7 +184,7 @@ def _lines(outcome: Outcome) -> list[str]:
     order = [name for name in assessment.figures if name != TRAINED] + [TRAINED]
     rows = []
     for name in order:
-        figures = "  ".join(f"{each} {assessment.figures[name][each].mean:.3f}" for each in MEASURES)
+        figures = "  ".join(f"{each} {number(assessment.figures[name][each].mean)}" for each in MEASURES)
         rows.append(f"{name:<{width}}  {figures}")
     return [*rows, assessment.sentence()]
 
@@ -187,6 +207,8 @@ def _plan(options: Options, proxy: ProxyOptions) -> Plan:
         rate=options.rate,
         device=_device(options.device) if options.base is not None else "cpu",
         work=options.work or options.out.with_name(f"{options.out.name}.work"),
+        loss=options.loss,
+        teacher=options.teacher,
     )
 
 

@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 
 
 class Timers:
-    """Calls functions later. A timer takes the place of an earlier one of the same name."""
+    """Calls functions later. A timer takes the place of an earlier one of the same name.
+
+    It has no context, as it would hold that of the request which starts it, with all texts, for as long.
+    """
 
     def __init__(self) -> None:
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -15,7 +19,7 @@ class Timers:
         earlier = self._timers.get(name)
         if earlier is not None:
             earlier.cancel()
-        self._timers[name] = asyncio.get_running_loop().call_later(seconds, action)
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, action, context=Context())
 
     def cancel(self) -> None:
         """Cancel all timers."""

@@ -1,14 +1,12 @@
 """A search and its answer: the relay to two targets, upstream and the application, in turn."""
 
-import re
-
 from rerank_proxy.edge import states
 from rerank_proxy.edge.cors import OriginAnswer
 from rerank_proxy.edge.exchange import Exchange
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.response import ResponseRelay
 from rerank_proxy.edge.shared import Shared
-from rerank_proxy.http import grammar, handover
+from rerank_proxy.http import handover
 from rerank_proxy.http.head import RequestHead
 from rerank_proxy.observe import request_id
 from rerank_proxy.observe.edge_metrics import RequestKind
@@ -17,8 +15,7 @@ from rerank_proxy.observe.named import named
 _TRY = handover.TRY.encode()
 _REQUEST_ID = f"{handover.REQUEST_ID}: %b\r\n".encode()
 _REFUSED = f"\r\n{handover.HEADER}: {handover.REFUSED}\r\n".encode()
-_OF_CLIENT = re.compile(rb"\r\n%b[^:\r]*:[^\r]*" % handover.HEADER.encode())
-"""What a client says in the edge's place, which the application would believe."""
+_RECORD = handover.RECORD.encode()
 
 
 class SearchExchange(Exchange):
@@ -61,8 +58,9 @@ class SearchExchange(Exchange):
             return head
         if self.request_id is None:
             self.request_id = named(self.request.fields.raw).request_id or request_id.new()
-        head = grammar.without_lines(head, _OF_CLIENT)
         said = (_REFUSED if self._refused else b"\r\n") + _REQUEST_ID % self.request_id.encode()
+        if (record := self.request.field(_RECORD)) is not None:
+            said += b"%b: %b\r\n" % (_RECORD, record)
         return head.replace(b"\r\n", said, 1)
 
     def _new_response(self) -> ResponseRelay:

@@ -54,13 +54,23 @@ class Scores:
 
     Attributes:
         values: One per text, in input order; each is exactly a float32.
-        cached: Texts whose score was remembered.
-        truncated: Texts that were cut to the model's limit, or whose query was, as far as that is known.
+        remembered: Whether each was remembered; empty where none was.
+        cut: Whether each text was cut to the model's limit, or its query was; empty where that is not known.
     """
 
     values: Sequence[float]
-    cached: int = 0
-    truncated: int = 0
+    remembered: Sequence[bool] = ()
+    cut: Sequence[bool] = ()
+
+    @property
+    def cached(self) -> int:
+        """The number of texts whose score was remembered."""
+        return sum(self.remembered)
+
+    @property
+    def truncated(self) -> int:
+        """The number of texts that were cut."""
+        return sum(self.cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +211,15 @@ class Scoring:
 
     async def _score(self, call: _Call, texts: Sequence[str], known_keys: Sequence[bytes] = ()) -> Scores:
         if not texts:
-            return Scores((), 0, 0)
+            return Scores(())
         scorer, lane = call.scorer, call.lane
         inputs = await self._inputs(call, texts, known_keys)
         outputs = self._remembered(lane, inputs)
         if self._shared is not None and len(outputs) < len(inputs.keys):
             outputs |= await self._found(self._shared, call, inputs, outputs)
-        cached = sum(key in outputs for key in inputs.text_keys)
+        remembered = [key in outputs for key in inputs.text_keys]
         if (recorder := stages.recorder()) is not None:
-            recorder.looked_up(texts, [key in outputs for key in inputs.text_keys])
+            recorder.looked_up(texts, remembered)
         missing = {key: at for at, key in enumerate(inputs.keys) if key not in outputs}
         if missing:
             guessed = self._guesses.guess_missing(call.loaded, call.lane, inputs)
@@ -220,8 +230,9 @@ class Scoring:
             outputs |= run
         ordered = [outputs[key] for key in inputs.keys]
         query_cut = any(output.truncated for output in ordered[: scorer.texts_at])
-        truncated = sum(query_cut or output.truncated for output in ordered[scorer.texts_at :])
-        return Scores(await self._scored(call.model, scorer, ordered), cached, max(truncated, inputs.cut))
+        of_texts = zip(inputs.cut, ordered[scorer.texts_at :], strict=True)
+        cut = [query_cut or before or output.truncated for before, output in of_texts]
+        return Scores(await self._scored(call.model, scorer, ordered), remembered, cut)
 
     async def _scored(self, model: Model, scorer: Scorer, outputs: Sequence[Output]) -> list[float]:
         scores = scorer.scores(outputs)
@@ -350,5 +361,8 @@ def _portions(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 def _joined(parts: Sequence[Scores]) -> Scores:
     """Return the scores of all parts, one after the other."""
-    values = [value for part in parts for value in part.values]
-    return Scores(values, sum(part.cached for part in parts), sum(part.truncated for part in parts))
+    return Scores(
+        [value for part in parts for value in part.values],
+        [each for part in parts for each in part.remembered],
+        [each for part in parts for each in part.cut],
+    )

@@ -12,7 +12,7 @@ from collections.abc import Set
 from functools import lru_cache
 from typing import Final
 
-from rerank_proxy.http import grammar
+from rerank_proxy.http import grammar, handover
 from rerank_proxy.http.hop_by_hop import OF_THE_CONNECTION
 
 REMEMBERED: Final = 256
@@ -32,6 +32,11 @@ _REQUEST_FIELDS = grammar.lines_of(
 )
 _RESPONSE_FIELDS = grammar.lines_of(b"content-length", b"transfer-encoding", *_HOP_NAMES)
 _HOP_LINES = grammar.lines_of(*_HOP_NAMES)
+_OWN_NAMES = handover.HEADER.encode(), handover.RECORD.encode()
+_OWN_LINES = re.compile(rb"\r\n(?:%b[^:\r]*|%b):[^\r]*" % _OWN_NAMES)
+"""Finds what the parts of the proxy say to each other, in a lower-cased head."""
+_OWN_BEGINNING = b"\r\nx-rerank-"
+"""That of all these lines. Most heads have none, which is known sooner by it."""
 _EXPECT_LINES = grammar.lines_of(b"expect")
 _CODING_WITH_TAB = re.compile(rb"\r\ntransfer-encoding:[^\r]*\t")
 _HOST_LINE = re.compile(rb"(\r\n(?i:host):)[^\r]*")
@@ -157,8 +162,10 @@ class RequestFields(Fields):
         self.content_type = self.coding = b""
         self._raw = raw
         self._forwarded: dict[tuple[bytes | None, bool], tuple[bytes, bytes]] = {}
-        for name, value in _REQUEST_FIELDS.findall(raw.lower()):
+        lowered = raw.lower()
+        for name, value in _REQUEST_FIELDS.findall(lowered):
             self._read_field(name, value.rstrip(b"\t "))
+        self._has_own_lines = _OWN_BEGINNING in lowered
         self._check_framing(raw)
         if raw.startswith(b"0"):
             self._take_for_http10()
@@ -189,6 +196,8 @@ class RequestFields(Fields):
 
     def _forward(self, host: bytes | None, *, expect: bool) -> tuple[bytes, bytes]:
         raw = self.without_hop_lines(self._raw)
+        if self._has_own_lines:
+            raw = grammar.without_lines(raw, _OWN_LINES)
         if self.expects_continue and not expect:
             raw = grammar.without_lines(raw, _EXPECT_LINES)
         if host is not None and self._has_host:

@@ -1,8 +1,8 @@
 """What edge and application say to each other about a request that the edge holds, in headers.
 
 All of their names begin with `HEADER`. What clients and upstream send by such names does not count: the edge
-leaves a client's out of what it asks the application, the application drops upstream's, and the edge takes
-the application's out of what the client gets.
+leaves a client's out of what it sends on, the application drops upstream's, and the edge takes the
+application's out of what the client gets.
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,11 @@ REASON: Final = f"{HEADER}-reason"
 """Of an answer that is an error of the application's: its type."""
 TRACE: Final = f"{HEADER}-trace"
 """Of an answer: the id of its trace, where that is recorded; the client may not have begun one."""
+
+RECORD: Final = "x-rerank-record"
+"""Of a client's request: the key of its recording (`observe.recording`). The edge sends it to the application
+alone.
+"""
 
 _MAX_STAGES: Final = 16
 

@@ -96,7 +96,7 @@ class RequestHead(Head):
         return (fields.expects_continue or fields.expects_other) and (fields.chunked or bool(self.length))
 
     def forward(self, host: bytes | None = None, *, expect: bool = True) -> bytes:
-        """Return the head to send on: the same bytes without hop-by-hop lines.
+        """Return the head to send on: the same bytes without hop-by-hop lines, and without the proxy's own.
 
         Args:
             host: Replaces the value of `Host` (or adds the field); None keeps the client's.

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from rerank_proxy.chunks.settings import CONSERVATIVE_WINDOW_WORDS
@@ -14,7 +14,7 @@ from rerank_proxy.errors import Cause, fresh
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error
 from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, check_results, check_scores
-from rerank_proxy.inference.reporting import Reporter
+from rerank_proxy.inference.reporting import LastCall, Reporter
 from rerank_proxy.inference.service import Ranker, Service
 from rerank_proxy.inference.store import EndpointStore, StoredEndpoint, already_exists
 
@@ -33,12 +33,14 @@ class Endpoint:
     Attributes:
         top_n: The most results that it is configured to give.
         window_words: Roughly how many words of a text its model reads.
+        last_call: How the last call ended.
     """
 
     config: EndpointConfig
     ranker: Ranker
     top_n: int | None = None
     window_words: int = CONSERVATIVE_WINDOW_WORDS
+    last_call: LastCall = field(default_factory=LastCall, compare=False)
 
     @property
     def inference_id(self) -> str:
@@ -75,14 +77,14 @@ class Endpoint:
         """
         if not texts:
             return Scores(())
-        with _REPORTER.around(self.inference_id, self.model):
+        with _REPORTER.around(self.inference_id, self.model), self.last_call.around():
             scores = await self.ranker.scores(query, texts, deadline)
             check_scores(scores, self.inference_id, len(texts))
         return scores
 
     async def rank(self, request: RerankRequest, deadline: Deadline) -> Sequence[RankedDoc]:
         """Return results as `Ranker.rank` does, checked."""
-        with _REPORTER.around(self.inference_id, self.model):
+        with _REPORTER.around(self.inference_id, self.model), self.last_call.around():
             docs = await self.ranker.rank(request, deadline)
             check_results(docs, self.inference_id, len(request.texts))
         return docs

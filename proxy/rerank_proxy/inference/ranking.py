@@ -31,18 +31,24 @@ class RerankRequest:
     task_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def of_documents(scores: Scores, chunks: Sequence[Sized], truncated: int) -> Scores:
+def of_documents(scores: Scores, chunks: Sequence[Sized], cut: Sequence[bool]) -> Scores:
     """Return the scores of documents, given those of all their chunks in order.
 
-    A document has the score of its best chunk, and 0 without any.
+    A document has the score of its best chunk, and 0 without any. It was remembered if all of its chunks
+    were, and cut if one was.
 
     Args:
         chunks: Those of each document.
-        truncated: Documents that were cut before they were split into chunks.
+        cut: Whether each document was cut before it was split into chunks.
     """
-    remaining = iter(scores.values)
-    best = [max(islice(remaining, len(each)), default=0.0) for each in chunks]
-    return Scores(best, scores.cached, scores.truncated + truncated)
+    sizes = [len(each) for each in chunks]
+    values, remembered, of_chunks = map(iter, (scores.values, scores.remembered, scores.cut))
+    known = [[*islice(remembered, size)] for size in sizes]
+    return Scores(
+        [max(islice(values, size), default=0.0) for size in sizes],
+        [bool(each) and all(each) for each in known],
+        [any([*islice(of_chunks, size)]) or before for size, before in zip(sizes, cut, strict=True)],
+    )
 
 
 def check_scores(scores: Scores, inference_id: str, texts: int) -> None:

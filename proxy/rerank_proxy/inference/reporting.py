@@ -43,8 +43,7 @@ class Reporter:
             raise
 
     def _log(self, inference_id: str, model: str, failure: InferenceFailedError) -> None:
-        reason = why(failure)
-        words = log_words(failure) or _WORDS.get(reason)
+        reason, words = why(failure), _words(failure)
         if words is None or (omitted := self._limiter.admit((inference_id, reason, words))) is None:
             return
         more = f" ([{omitted}] more were not logged)" if omitted else ""
@@ -57,3 +56,38 @@ class Reporter:
                 "scores-failed", "process", failed=True, endpoint=inference_id, model=model, reason=reason
             ),
         )
+
+
+class LastCall:
+    """How the last call of an endpoint ended, for its status."""
+
+    def __init__(self) -> None:
+        self._words: str | None = None
+        self._sent = True
+
+    @property
+    def trouble(self) -> str | None:
+        """Why calls fail, as far as the last one tells; None if it did not fail, or by the caller's fault."""
+        if self._words is None:
+            return None
+        return (
+            f"the last call failed: {self._words}"
+            if self._sent
+            else (f"not called at present, since its calls kept failing: {self._words}")
+        )
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Stand around a call."""
+        try:
+            yield
+        except InferenceFailedError as failure:
+            self._sent = why(failure) != "breaker_open"
+            if self._sent:
+                self._words = _words(failure)
+            raise
+        self._words = None
+
+
+def _words(failure: InferenceFailedError) -> str | None:
+    return log_words(failure) or _WORDS.get(why(failure))

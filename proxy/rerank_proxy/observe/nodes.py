@@ -20,6 +20,7 @@ class NodeState(msgspec.Struct, omit_defaults=True):
         times_left_out: How often it was left out.
         reason: Why it is left out.
         tried_in_s: Seconds until it is tried again.
+        tried: Whether it is known if it can be connected to; one that was never asked anything is up, too.
     """
 
     node: str
@@ -29,6 +30,7 @@ class NodeState(msgspec.Struct, omit_defaults=True):
     times_left_out: int
     reason: str | None = None
     tried_in_s: float | None = None
+    tried: bool = True
 
 
 def node_metrics(states: Sequence[NodeState]) -> Iterator[Metric]:

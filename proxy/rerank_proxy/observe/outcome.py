@@ -27,8 +27,8 @@ class Applied:
         field: The field that holds the texts.
         window: The number of documents that the inner retriever returned.
         scored: The number of those that have text, and therefore a score.
-        cached: The number of those whose score or embedding was in the cache.
-        truncated: The number of those whose text or query was cut to the model's limit.
+        cached: The number of those whose score or embedding was in the cache, of all of their chunks.
+        truncated: The number of those whose text or query was cut to the model's limit, also in a chunk.
         ms: Milliseconds that scoring took.
         counted: Whether clients are shown the numbers.
         rank_window_size: What the request asks for; the window may hold fewer.

@@ -62,10 +62,12 @@ class Part:
         """Return whether a search takes part.
 
         Args:
-            index: Its index expression; each name in it has to match a pattern.
+            index: Its index expression; each name in it has to match a pattern, but for what it leaves out.
             at: Where it lies among all, from 0 to 1.
         """
-        return at < self.share and all(self._matches(name) for name in index.split(","))
+        return at < self.share and all(
+            self._matches(name) for name in index.split(",") if not name.startswith("-")
+        )
 
     def _matches(self, name: str) -> bool:
         return any(matches(pattern, name) for pattern in self.indices)

@@ -267,15 +267,20 @@ class ClickMemory:
                 yield "counted"
         self._count(search, new)
 
-    def tidy(self) -> None:
-        """Forget what is too old or too much, the oldest first."""
+    def tidy(self) -> float | None:
+        """Forget what is too old or too much, the oldest first.
+
+        Returns:
+            The seconds after which the oldest that is left will be too old; None if none is.
+        """
         too_old = self._clock() - self._keep_s
         while self._searches:
             oldest, search = next(iter(self._searches.items()))
             is_too_much = len(self._searches) > self._max_searches or self._bytes > self._max_bytes
             if search.began > too_old and not is_too_much:
-                return
+                return search.began - too_old
             self.forget(oldest)
+        return None
 
     def _count(self, search: _Search, clicked: Sequence[int]) -> None:
         """Count what further clicks of a search have come to.

@@ -24,6 +24,7 @@ _COMPILED: Final = tuple((methods, re.compile(path)) for methods, path in _ROUTE
 _SEARCH: Final = re.compile(rf"{_INDEX}/_m?search(?:/template)?")
 _SEPARATOR: Final = re.compile(r"(?:;[^/\\]*)?(?:[/\\]|$)")
 """Between the parts of a path, as some servers see them: they take what follows a semicolon from a part."""
+_ENDS_A_TARGET: Final = re.compile(r"[\x00-\x20\x7f?#]")
 _TARGET: Final = re.compile(r"/[!-~]*")
 _MAX_TARGET: Final = 4096
 """Characters: what Elasticsearch reads of a request line (`http.max_initial_line_length`)."""
@@ -41,9 +42,15 @@ def check(method: str, target: str) -> None:
             "visible ASCII characters; others are escaped with [%]"
         )
     route = RequestTarget.of(target).route
-    # What is between here and Elasticsearch may decode the path and resolve its dots before it looks at it.
-    dotted = any(part in (".", "..") for part in _SEPARATOR.split(decode(route)))
-    if dotted or not any(method in methods and path.fullmatch(route) for methods, path in _COMPILED):
+    # What is between here and Elasticsearch may decode the path and resolve its dots before it looks at it,
+    # and may send it on as it is then.
+    decoded = decode(route)
+    dotted = any(part in (".", "..") for part in _SEPARATOR.split(decoded))
+    if (
+        dotted
+        or _ENDS_A_TARGET.search(decoded)
+        or not any(method in methods and path.fullmatch(route) for methods, path in _COMPILED)
+    ):
         raise _refused(method, target)
 
 

@@ -35,6 +35,12 @@ SAFE: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """Headers of every answer of the pages."""
+_PAGE: Final = {
+    **SAFE,
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",  # a page that has opened this one has no hold on its window
+}
 DATA: Final = {**SAFE, "Cache-Control": "no-store", "Content-Type": "application/json"}
 """Those of an answer that is not a file."""
 _TYPES: Final = {
@@ -59,7 +65,7 @@ def answer(request: web.Request, name: str) -> web.Response:
         failure = error(404, "resource_not_found_exception", "the pages have no such file")
         return web.Response(status=404, body=encode(failure.body()), content_type="application/json")
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {**SAFE, "Cache-Control": "no-cache", "ETag": tag, "Content-Security-Policy": POLICY}
+    headers = {**_PAGE, "ETag": tag}
     if request.headers.get("If-None-Match") == tag:
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers={**headers, "Content-Type": content_type})

@@ -26,6 +26,7 @@ class _OfApp(msgspec.Struct):
     models: msgspec.Raw = _EMPTY
     engine: msgspec.Raw = msgspec.Raw(b"{}")
     endpoints: msgspec.Raw = _EMPTY
+    online: msgspec.Raw = msgspec.Raw(b"{}")
     recent: msgspec.Raw = _EMPTY
 
 

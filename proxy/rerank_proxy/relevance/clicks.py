@@ -13,13 +13,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
 
 from rerank_proxy.relevance.judgments import Query
-from rerank_proxy.relevance.lines import Line
-
-_MOST: Final = 10**12
-"""The largest count, and the last position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +24,14 @@ class Click:
     Attributes:
         query: Its text.
         position: Where the document stood, from 1.
-        impressions: How often it was shown there.
+        impressions: How often it was shown there; None if that was not counted.
         clicks: How often it was clicked of those times.
     """
 
     query: str
     document: str
     position: int
-    impressions: int
+    impressions: int | None
     clicks: int
 
 
@@ -49,12 +44,14 @@ class Clicked:
         judgments: Of all documents that were shown.
         clicks: How many clicks they are made of.
         dropped: How many pairs of query and document have clicks, but too few to tell.
+        shown: Whether it is known how often documents were shown.
     """
 
     queries: dict[str, Query]
     judgments: dict[str, dict[str, int]]
     clicks: int
     dropped: int
+    shown: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +80,21 @@ def judgments_of(clicks: Iterable[Click], model: ClickModel) -> Clicked:
 
     The best document of a query gets the highest grade, and others the share of it that they are worth,
     rounded up. What was shown and not clicked has the grade 0.
+
+    Where nothing was shown without a click, or it was not counted, the clicks are all that was recorded. The
+    documents of a query are then taken to have been shown equally often, since a click for each time would
+    make every document equally good, and the position alone would give the grade.
     """
+    given = list(clicks)
+    known = all(each.impressions is not None for each in given) and any(
+        each.impressions != each.clicks for each in given
+    )
     queries: dict[str, str] = {}
     shown: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0, 0.0])
-    for each in clicks:
+    for each in given:
         query = queries.setdefault(each.query, str(len(queries) + 1))
         sums = shown[query, each.document]
-        sums[0] += each.impressions
+        sums[0] += each.impressions or 0
         sums[1] += each.clicks
         sums[2] += each.clicks * model.weight(each.position)
     worth: dict[str, dict[str, float]] = defaultdict(dict)
@@ -97,10 +102,10 @@ def judgments_of(clicks: Iterable[Click], model: ClickModel) -> Clicked:
     for (query, document), (impressions, count, weighted) in shown.items():
         enough = count >= model.min_clicks
         dropped += not enough and count > 0
-        worth[query][document] = weighted / impressions if enough else 0.0
+        worth[query][document] = weighted / (impressions if known else 1) if enough else 0.0
     graded = {query: _graded(values, model.grades) for query, values in worth.items()}
     made = {name: Query(name, text) for text, name in queries.items()}
-    return Clicked(made, graded, int(sum(sums[1] for sums in shown.values())), dropped)
+    return Clicked(made, graded, int(sum(sums[1] for sums in shown.values())), dropped, known)
 
 
 def _graded(worth: Mapping[str, float], highest: int) -> dict[str, int]:
@@ -113,28 +118,3 @@ def _graded(worth: Mapping[str, float], highest: int) -> dict[str, int]:
 def _grade(value: float) -> int:
     """Round up, but not what is above a whole number by rounding alone."""
     return max(1, math.ceil(round(value, 9))) if value > 0 else 0
-
-
-def click_of(line: Line, values: Mapping[str, Any]) -> Click:
-    """Make a click of a line's values. Without counts, the line is one impression that was clicked.
-
-    Raises:
-        FormatError: A value is missing, or is not what it should be.
-    """
-    query = line.query_text(line.member(dict(values), "query"))
-    document = line.id(line.member(dict(values), "document"), "id of the document")
-    position = _whole(line, "position", line.member(dict(values), "position"), 1)
-    impressions = _whole(line, "impressions", values.get("impressions", 1), 1)
-    given = values.get("clicks", values.get("clicked", 1))
-    clicks = _whole(line, "clicks", {"true": 1, "false": 0}.get(str(given).lower(), given), 0)
-    if clicks > impressions:
-        raise line.fault(f"has {clicks} clicks and only {impressions} impressions")
-    return Click(query, document, position, impressions, clicks)
-
-
-def _whole(line: Line, name: str, value: Any, least: int) -> int:
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 20:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-        raise line.fault(f'"{name}" must be a whole number of at least {least}')
-    return value

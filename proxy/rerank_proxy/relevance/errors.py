@@ -6,9 +6,7 @@ class RelevanceError(Exception):
 
 
 class FormatError(RelevanceError):
-    """A line of a file that cannot be read."""
+    """A line of a file that cannot be read, or an entry of one that is a single JSON document."""
 
-    def __init__(self, file: object, line: int, problem: str) -> None:
-        super().__init__(f"{file}, line {line}: {problem}")
-        self.line = line
-        self.problem = problem
+    def __init__(self, file: object, number: int, problem: str, *, unit: str = "line") -> None:
+        super().__init__(f"{file}, {unit} {number}: {problem}")

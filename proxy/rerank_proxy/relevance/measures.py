@@ -3,13 +3,26 @@
 The package is one of the extra `evaluate`, and is imported when it is needed.
 """
 
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.extras import need
-from rerank_proxy.relevance.judgments import Judgments, Run
+from rerank_proxy.relevance.judgments import Judgments, Run, ranked
+
+_UNFIT: Final = (
+    NameError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    AssertionError,
+    ArithmeticError,
+    RuntimeError,
+)
+"""What the package raises for measures that it does not know, or cannot compute."""
 
 
 def checked(names: Iterable[str]) -> list[str]:
@@ -36,23 +49,39 @@ def values(judgments: Judgments, run: Run, names: Sequence[str]) -> dict[str, di
     Raises:
         RelevanceError: A measure is not known.
     """
-    module = _ir_measures()
     shared = [name for name in judgments if name in run]
     found: dict[str, dict[str, float]] = {}
     for name in names:
         measure = _measure(name)
-        empty = {query for query in shared if not run[query]}
-        scores = {query: _scores(run, query) for query in shared if query not in empty}
-        grades = {query: dict(judgments[query]) for query in scores}
-        of_query = {each.query_id: each.value for each in module.iter_calc([measure], grades, scores)}
-        found[name] = {query: float(of_query.get(query, 0.0)) for query in shared}
+        of_query = _computed(name, measure, judgments, {query: run[query] for query in shared if run[query]})
+        found[name] = {query: of_query.get(query, 0.0) for query in shared}
     return found
 
 
-def _scores(run: Run, query: str) -> dict[str, float]:
-    """Return scores that put the hits in their order: trec_eval would order equal ones by their ids."""
-    hits = run[query]
-    return {hit.id: float(len(hits) - place) for place, hit in enumerate(hits)}
+def _computed(name: str, measure: Any, judgments: Judgments, run: Run) -> dict[str, float]:
+    """Have the package compute a measure. Queries and documents are numbered for that: some of what it runs
+    takes no other ids of queries, and no blanks in those of documents.
+
+    Raises:
+        RelevanceError: It cannot be computed.
+    """
+    queries = {query: str(number) for number, query in enumerate(run, 1)}
+    grades, scores = {}, {}
+    for query, number in queries.items():
+        ids = {each: f"d{at}" for at, each in enumerate([*judgments[query], *(hit.id for hit in run[query])])}
+        grades[number] = {ids[each]: grade for each, grade in judgments[query].items()}
+        # Their own scores do not do: trec_eval would order equal ones by the ids.
+        scores[number] = dict(ranked(ids[hit.id] for hit in run[query]))
+    try:
+        found = {
+            each.query_id: float(each.value) for each in _ir_measures().iter_calc([measure], grades, scores)
+        }
+    except (*_UNFIT, subprocess.SubprocessError, OSError) as error:
+        raise RelevanceError(
+            f"{name}: cannot be computed of these judgments: {type(error).__name__} in ir-measures; try "
+            "another measure"
+        ) from None
+    return {query: found[number] for query, number in queries.items() if number in found}
 
 
 def means(values_of: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -67,20 +96,15 @@ def _measure(name: str) -> Any:
     module = _ir_measures()
     try:
         measure = module.parse_measure(name)
-        list(module.iter_calc([measure], {"q": {"d": 1}}, {"q": {"d": 1.0}}))
-    except (
-        NameError,
-        ValueError,
-        SyntaxError,
-        TypeError,
-        LookupError,
-        AssertionError,
-        ArithmeticError,
-        RuntimeError,
-    ):
+        list(module.iter_calc([measure], {"1": {"d": 1}}, {"1": {"d": 1.0}}))
+    except _UNFIT:
         raise RelevanceError(
             f"{name}: is not a measure of ir-measures; try nDCG@10, RR@10, R@100, AP, P@5 or Success@1 "
             "(upper and lower case count)"
+        ) from None
+    except (subprocess.SubprocessError, OSError):
+        raise RelevanceError(
+            f"{name}: ir-measures needs a program for it, such as perl, that fails here"
         ) from None
     return measure
 

@@ -30,6 +30,8 @@ BM25: Final = "bm25"
 DEFAULT_ENDPOINT: Final = ".rerank-v1-elasticsearch"
 """What Elasticsearch takes for a reranker that names no endpoint."""
 MAX_SYSTEMS: Final = 100
+DEEP: Final = 1000
+"""Hits that a measure without a cutoff looks at, as TREC's runs have."""
 _DEFAULT_WINDOW: Final = 10
 """Elasticsearch's `rank_window_size` of a retriever that has none."""
 
@@ -134,9 +136,9 @@ def first_stage(spec: str | None, field: str) -> Template:
 
 
 def depth_of(measures: Iterable[str], least: int = 10) -> int:
-    """Return the number of hits that measures look at: the largest number behind an @."""
-    cutoffs = [name.rpartition("@")[2] for name in measures if "@" in name]
-    return max([least, *(int(each) for each in cutoffs if each.isdigit())])
+    """Return the number of hits that measures look at: the largest number behind an @, or `DEEP`."""
+    cutoffs = [name.rpartition("@")[2] for name in measures]
+    return max([least, *(int(each) if each.isdigit() else DEEP for each in cutoffs)])
 
 
 def _named(spec: str) -> tuple[str, str]:

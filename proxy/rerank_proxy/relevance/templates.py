@@ -28,6 +28,8 @@ RERANKER: Final = "text_similarity_reranker"
 
 _NAMES: Final = (QUERY, WINDOW, ENDPOINT)
 _PLACE: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_MUSTACHE: Final = re.compile(r"\{\{(?:\{\s*\w+\s*\}|\s*[#/^>&!=][^{}]*)\}\}")
+"""What a search template of Elasticsearch may hold besides, and would be left in a text as it is."""
 _BODY_KEYS: Final = frozenset({"query", "retriever"})
 _SUFFIXES: Final = frozenset({".json", ".yaml", ".yml"})
 _MAX_BYTES: Final = 1 << 20
@@ -85,6 +87,10 @@ def template_of(name: str, body: Any) -> Template:
     if unknown := sorted(names - set(_NAMES)):
         known = ", ".join(f"{{{{{each}}}}}" for each in _NAMES)
         raise RelevanceError(f"{name}: {{{{{unknown[0]}}}}} is not known: there are {known}")
+    if tag := next((found[0] for text in texts_in(body) if (found := _MUSTACHE.search(text))), None):
+        raise RelevanceError(f"{name}: {tag} is not known: write {{{{query}}}}, without any other marks")
+    if body.get("from"):
+        raise RelevanceError(f'{name}: hits are measured from the first: leave out "from"')
     if place := next(_places_of_names(body), None):
         raise RelevanceError(f"{name}: {place} stands in place of a name: it can only be in a value")
     return Template(name, body)
@@ -185,13 +191,16 @@ def _yaml(path: Path, text: str) -> Any:
 
 def names_in(value: Any) -> Sequence[str]:
     """Return the names between braces in the texts of a value."""
+    return [name for text in texts_in(value) for name in _PLACE.findall(text)]
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts of a value, but for the names of its members."""
     if isinstance(value, str):
-        return _PLACE.findall(value)
-    if isinstance(value, Mapping):
-        return [name for inner in value.values() for name in names_in(inner)]
-    if isinstance(value, list):
-        return [name for inner in value for name in names_in(inner)]
-    return []
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from texts_in(inner)
 
 
 def _places_of_names(value: Any) -> Iterator[str]:

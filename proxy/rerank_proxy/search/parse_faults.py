@@ -33,7 +33,9 @@ Probes are sent by GET, which means the same to Elasticsearch: POSTed searches m
 wait for others.
 """
 _NOTHING_FOUND: Final = "[size] parameter cannot be negative, found [-1]"
-_STAND_IN: Final = b'"query":{"match_all":{}}'
+_LEAF: Final = b'"retriever":{"standard":{}}'
+_QUERY: Final = b'"query":{"match_all":{}}'
+_VALIDATION: Final = "action_request_validation_exception"
 _STOP: Final = b"0}"
 _STOPPED: Final = "Unknown key for a VALUE_NUMBER in [retriever]."
 _AT_RUN_TIME: Final = "search_phase_execution_exception"
@@ -64,6 +66,25 @@ async def find_parse_fault(
     return await finder.fault_beside_tree(style, before=in_tree is not None) or in_tree
 
 
+async def find_earlier_fault(
+    body: bytes, upstream: Upstream, target: str
+) -> ParseError | UpstreamRefusedError | None:
+    """Return the fault for which native refuses a search before it validates it; None if there is none.
+
+    Args:
+        body: That of a search which is not valid, and in which the grammar found no fault.
+        target: Of the client's search. Native reads its parameters before it validates them, too.
+
+    Raises:
+        ElasticsearchError: 5xx, upstream does not answer.
+    """
+    finder = _FaultFinder(body, upstream)
+    in_tree = await finder.fault_in_tree()
+    if in_tree is not None:
+        return await finder.fault_beside_tree("", before=True) or in_tree
+    return await finder.fault_of_request(target)
+
+
 class _FaultFinder:
     """Probes upstream for the faults of one body."""
 
@@ -91,14 +112,13 @@ class _FaultFinder:
         Args:
             before: Consider only the members before the retriever.
         """
-        body, members, end = self._root.body, self._root.members, self._retriever.end
+        body, members = self._root.body, self._root.members
         if before:
             nothing_there = next(iter(members)) == "retriever"
             text = body[: self._retriever.start] + _STOP
         else:
             nothing_there = len(members) == 1
-            key = self._root.keys["retriever"]
-            text = body[:key] + overlay(body[key:end], _STAND_IN) + body[end:]
+            text = self._with_stand_in(_LEAF)
         if nothing_there:
             return None
         answer = await self._ask(f"{_TARGET}&{style}" if style else _TARGET, text)
@@ -106,6 +126,29 @@ class _FaultFinder:
         if error is None or error.get("reason") in (_NOTHING_FOUND, _STOPPED):
             return None
         return UpstreamRefusedError(answer)
+
+    async def fault_of_request(self, target: str) -> UpstreamRefusedError | None:
+        """Return what is wrong with parameters and the body's other members before they are validated.
+
+        What is sent has a retriever and a query, which upstream refuses to search together.
+        """
+        members = self._root.members
+        stand_in = _LEAF
+        if (
+            "sub_searches" in members
+        ):  # they are a query if there are some, and allow no other if there are none
+            if not members["sub_searches"].items:
+                return None
+        elif "query" not in members:
+            stand_in += b"," + _QUERY
+        answer = await self._ask(target, self._with_stand_in(stand_in))
+        error = _error(answer)
+        return None if error is None or error["type"] == _VALIDATION else UpstreamRefusedError(answer)
+
+    def _with_stand_in(self, text: bytes) -> bytes:
+        """Return the body with other members in place of the retriever, and all else where it was."""
+        body, key, end = self._root.body, self._root.keys["retriever"], self._retriever.end
+        return body[:key] + overlay(body[key:end], text) + body[end:]
 
     async def _ask(self, target: str, text: bytes) -> Reply:
         """Return upstream's answer to `text`, with quotes of its beginning replaced by those of the body."""

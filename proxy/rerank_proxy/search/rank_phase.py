@@ -1,6 +1,7 @@
 """The rank phase: an inference endpoint scores the texts of a window, which are ranked by that."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 
@@ -28,6 +29,8 @@ from rerank_proxy.search.upstream_endpoint import find_upstream
 from rerank_proxy.settings import SearchSettings
 from rerank_proxy.upstream.privileges import GET_ENDPOINT, DeniedError, Privileges
 from rerank_proxy.upstream.protocol import UpstreamRefusedError
+
+logger = logging.getLogger(__name__)
 
 
 class RankPhase:
@@ -172,6 +175,10 @@ class RankPhase:
             ranked, _ = await self._rank(endpoint, retriever, window, deadline)
         except (ElasticsearchError, UpstreamRefusedError):
             return None
+        except Exception:
+            # A defect of what the caller did not ask for, a plug-in's say, must not fail its search.
+            logger.exception("a search was not interleaved for an internal error of [%s]", inference_id)
+            return None
         return ranked
 
     async def _rank(
@@ -209,7 +216,7 @@ class RankPhase:
         scores = await endpoint.scores(query, chunks, deadline)
         if (recorder := stages.recorder()) is not None:
             recorder.chunked(spans, scores.values)
-        cut = sum(len(text) > self._chunked_characters for text in texts)
+        cut = [len(text) > self._chunked_characters for text in texts]
         return of_documents(scores, spans, cut)
 
     async def _chunks(

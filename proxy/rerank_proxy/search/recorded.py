@@ -10,7 +10,7 @@ import msgspec
 
 from rerank_proxy.concurrency.offload import docs_size, offload
 from rerank_proxy.engine import EngineError
-from rerank_proxy.observe.recording import Seen, Span
+from rerank_proxy.observe.recording import Around, Seen, Span
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.ranks.scores import normalize
 from rerank_proxy.search.recording import MAX_SHOWN, RecordedReranker, RecordedSearch, Recording
@@ -64,7 +64,10 @@ def _search(search: RecordedSearch, reads: Mapping[int, Mapping[str, Seen]]) -> 
 
 def _reranker(reranker: RecordedReranker, reads: Mapping[str, Seen]) -> dict[str, Any]:
     outcome, retriever = reranker.outcome, reranker.retriever
+    found = (seen.around for seen in reads.values() if seen.around is not None)
+    frames = {around: at for at, around in enumerate(dict.fromkeys(found))}
     return {
+        "number": reranker.number,
         "outcome": reranker.word,
         "endpoint": retriever.inference_id,
         "model": reranker.model,
@@ -78,12 +81,15 @@ def _reranker(reranker: RecordedReranker, reads: Mapping[str, Seen]) -> dict[str
         "truncated": None if outcome is None else outcome.truncated,
         "ms": None if outcome is None else round(outcome.ms, 3),
         "reason": reranker.reason,
-        "docs": _docs(reranker, reads),
+        "frames": [[each.before, each.after, each.apart] for each in frames],
+        "docs": _docs(reranker, reads, frames),
     }
 
 
-def _docs(reranker: RecordedReranker, reads: Mapping[str, Seen]) -> list[dict[str, Any]]:
-    chunks = _chunk_scores(reranker)
+def _docs(
+    reranker: RecordedReranker, reads: Mapping[str, Seen], frames: Mapping[Around, int]
+) -> list[dict[str, Any]]:
+    chunks = _chunks(reranker, reads)
     docs = []
     for before, doc in enumerate(reranker.window, 1):
         place, score = reranker.after.get((doc.index, doc.id), (None, None))
@@ -98,23 +104,27 @@ def _docs(reranker: RecordedReranker, reads: Mapping[str, Seen]) -> list[dict[st
                 "dropped": place is None and doc.text is not None and reranker.outcome is not None,
                 "text": None if doc.text is None else doc.text[:MAX_SHOWN],
                 "characters": None if doc.text is None else len(doc.text),
-                **_seen(reranker, doc, reads),
+                **_seen(reranker, doc, reads, frames),
                 "chunks": chunks.get(before),
             }
         )
     return docs
 
 
-def _seen(reranker: RecordedReranker, doc: RankDoc, reads: Mapping[str, Seen]) -> dict[str, Any]:
+def _seen(
+    reranker: RecordedReranker, doc: RankDoc, reads: Mapping[str, Seen], frames: Mapping[Around, int]
+) -> dict[str, Any]:
     """Return what the model read of a document's text, or of its chunks."""
     if doc.text is None or reranker.outcome is None:
-        return {"cut_at": None, "tokens": None, "cached": None}
+        return {"cut_at": None, "tokens": None, "cached": None, "frame": None}
     seen = [reads.get(part, _NOTHING) for part in reranker.parts(doc)]
     tokens = [each.tokens for each in seen]
+    around = next((each.around for each in seen if each.around is not None), None)
     return {
         "cut_at": _end(reranker.spans(doc), seen, len(doc.text)),
         "tokens": sum(each for each in tokens if each is not None) if None not in tokens else None,
         "cached": reranker.cached[reranker.place(doc)],
+        "frame": None if around is None else frames[around],
     }
 
 
@@ -122,23 +132,37 @@ def _end(spans: Sequence[Span] | None, seen: Sequence[Seen], length: int) -> int
     """Return behind which character nothing was read; None if that is not known, or if there is nothing."""
     if spans is None:
         return seen[0].cut_at
-    ends = [end if at is None else start + at for (start, end), (_, at) in zip(spans, seen, strict=True)]
+    ends = [
+        end if part.cut_at is None else start + part.cut_at
+        for (start, end), part in zip(spans, seen, strict=True)
+    ]
     last = max(ends, default=0)
     return last if last < length else None
 
 
-def _chunk_scores(reranker: RecordedReranker) -> dict[int, list[dict[str, Any]]]:
+def _chunks(reranker: RecordedReranker, reads: Mapping[str, Seen]) -> dict[int, list[dict[str, Any]]]:
     """Return the chunks of each document by its place before, with their scores."""
     if reranker.chunks is None:
         return {}
     scores = iter(normalize(reranker.values).tolist())
-    with_text = [before for before, doc in enumerate(reranker.window, 1) if doc.text is not None]
+    with_text = [(before, doc) for before, doc in enumerate(reranker.window, 1) if doc.text is not None]
     return {
         before: [
-            {"start": start, "end": end, "score": _score(score)}
-            for (start, end), score in zip(spans, islice(scores, len(spans)), strict=True)
+            _chunk(doc.text or "", span, score, reads)
+            for span, score in zip(spans, islice(scores, len(spans)), strict=True)
         ]
-        for before, spans in zip(with_text, reranker.chunks, strict=False)
+        for (before, doc), spans in zip(with_text, reranker.chunks, strict=False)
+    }
+
+
+def _chunk(text: str, span: Span, score: float, reads: Mapping[str, Seen]) -> dict[str, Any]:
+    start, end = span
+    cut_at = reads.get(text[start:end], _NOTHING).cut_at
+    return {
+        "start": start,
+        "end": end,
+        "score": _score(score),
+        "cut_at": None if cut_at is None else start + cut_at,
     }
 
 

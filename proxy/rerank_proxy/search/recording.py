@@ -4,16 +4,23 @@ A recording changes nothing of a search, and costs it next to nothing: while tha
 documents are kept. What the model read of each text is found out when the recording is asked for.
 
     {"took_ms": 41.2, "cut": false,
-     "stages": [{"stage", "label", "start_ms", "end_ms", "search"}],
+     "stages": [{"stage", "label", "start_ms", "end_ms", "search", "reranker"}],
      "searches": [{"item", "outcome", "rerankers": [
-        {"outcome", "endpoint", "model", "service", "field", "inference_text", "window", "rank_window_size",
-         "scored", "cached", "truncated", "ms", "reason",
+        {"number", "outcome", "endpoint", "model", "service", "field", "inference_text", "window",
+         "rank_window_size", "scored", "cached", "truncated", "ms", "reason",
+         "frames": [[before, after, apart]],
          "docs": [{"id", "index", "before", "first_score", "after", "score", "dropped", "text", "characters",
-                   "cut_at", "tokens", "cached", "chunks": [{"start", "end", "score"}]}]}]}]}
+                   "cut_at", "tokens", "cached", "frame",
+                   "chunks": [{"start", "end", "score", "cut_at"}]}]}]}]}
+
+Rerankers have numbers in the order in which they began; a stage says to which one it belongs. A document has
+the number of its frame, which says what the model read around the text, and of the query apart from it; that
+of a document with chunks is around the first.
 
 What is not known is null. `cut` says that something was left out for its size. Characters are code points.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -28,6 +35,7 @@ from rerank_proxy.search.retrievers.ports import Reranking
 
 FINAL_SEARCH: Final = "final search"
 """The label of the search over the ranked documents."""
+_INNER_SEARCH: Final = "inner search"
 
 MAX_STAGES: Final = 1000
 MAX_SEARCHES: Final = 100
@@ -74,11 +82,20 @@ class Recording:
     def stage(self, stage: Stage, began: float, ended: float, label: str | None) -> None:
         self.add(stage, began, ended, label or stage, None)
 
-    def add(self, stage: Stage, began: float, ended: float, label: str, search: int | None) -> None:
+    def add(
+        self,
+        stage: Stage,
+        began: float,
+        ended: float,
+        label: str,
+        search: int | None,
+        reranker: int | None = None,
+    ) -> None:
         """Add a stage.
 
         Args:
             search: The item of the search that it belongs to.
+            reranker: The number of the reranker that it belongs to.
         """
         if self._ended is not None or len(self._stages) >= MAX_STAGES:
             self.cut = self.cut or self._ended is None
@@ -91,6 +108,7 @@ class Recording:
                 "start_ms": round(max(start_ms, 0.0), 3),
                 "end_ms": round(end_ms, 3),
                 "search": search,
+                "reranker": reranker,
             }
         )
 
@@ -143,8 +161,16 @@ class Recording:
         return ((self._clock() if self._ended is None else self._ended) - self._began) * 1000
 
     def in_order(self) -> list[dict[str, Any]]:
-        """Return the stages in the order in which they began."""
-        return sorted(self._stages, key=lambda stage: (stage["start_ms"], stage["end_ms"]))
+        """Return the stages in the order in which they began, with inner searches by their numbers in it."""
+        stages = sorted(self._stages, key=lambda stage: (stage["start_ms"], stage["end_ms"]))
+        numbers: Counter[int | None] = Counter()
+        numbered = []
+        for stage in stages:
+            if stage["label"] == _INNER_SEARCH:
+                numbers[stage["search"]] += 1
+                stage = {**stage, "label": f"{_INNER_SEARCH} {numbers[stage['search']]}"}
+            numbered.append(stage)
+        return numbered
 
 
 class RecordedSearch:
@@ -155,22 +181,28 @@ class RecordedSearch:
         self.item = item
         self.outcome: str | None = None
         self.rerankers: list[RecordedReranker] = []
-        self._inner_searches = 0
+        self._begun = 0
 
     def stage(self, stage: Stage, began: float, ended: float, label: str | None) -> None:
-        self.recording.add(stage, began, ended, self._worded(stage, label), self.item)
+        self.add_stage(stage, began, ended, label, None)
 
-    def _worded(self, stage: Stage, label: str | None) -> str:
+    def add_stage(
+        self, stage: Stage, began: float, ended: float, label: str | None, reranker: int | None
+    ) -> None:
+        """Add a stage, which may belong to a reranker."""
+        self.recording.add(stage, began, ended, self._worded(stage, label), self.item, reranker)
+
+    @staticmethod
+    def _worded(stage: Stage, label: str | None) -> str:
         """Say what a stage did: in words, where it is named by the target of a request upstream."""
         if label is None or not label.startswith("/"):
             return label or stage
         path = label.partition("?")[0]
         api = path.rpartition("/")[2]
         if api == "_search":
-            self._inner_searches += 1
-            return f"inner search {self._inner_searches}"
+            return _INNER_SEARCH
         if path.startswith("/_inference/"):
-            return "inference by Elasticsearch"
+            return "inference by Elasticsearch" if stage == "score" else "find the endpoint in Elasticsearch"
         return {"_pit": "open a point in time", "_mapping": "read mappings"}.get(api, api)
 
     def chunked(self, spans: Sequence[Sequence[Span]], values: Sequence[float]) -> None:
@@ -191,7 +223,8 @@ class RecordedSearch:
 
     def reranker(self, retriever: Reranking, window: Sequence[RankDoc]) -> "RecordedReranker":
         """Return the recording of a rank phase that begins now."""
-        return RecordedReranker(self, retriever, window)
+        self._begun += 1
+        return RecordedReranker(self, self._begun, retriever, window)
 
     def passed_over(self, retriever: Reranking, outcome: Applied) -> None:
         """Record a reranker that had nothing to rank."""
@@ -209,6 +242,7 @@ class RecordedReranker:
     While that runs, it may refer to all texts of the search. Afterwards it has those that are kept alone.
 
     Attributes:
+        number: Which one of its search it is, in the order in which they begin.
         window: The documents that are kept, in the order before.
         after: The place from 1, and the score, of those that stayed, by index and id.
         chunks: The chunks of each text that is kept, in the order of texts; None: none was cut.
@@ -217,8 +251,11 @@ class RecordedReranker:
         read: Finds out what the model reads; None where nothing can.
     """
 
-    def __init__(self, search: RecordedSearch, retriever: Reranking, window: Sequence[RankDoc]) -> None:
+    def __init__(
+        self, search: RecordedSearch, number: int, retriever: Reranking, window: Sequence[RankDoc]
+    ) -> None:
         self._search = search
+        self.number = number
         self.retriever = retriever
         self.size = len(window)
         self.window = search.recording.kept(window)
@@ -236,7 +273,7 @@ class RecordedReranker:
         self.read: Read | None = None
 
     def stage(self, stage: Stage, began: float, ended: float, label: str | None) -> None:
-        self._search.stage(stage, began, ended, label)
+        self._search.add_stage(stage, began, ended, label, self.number)
 
     def chunked(self, spans: Sequence[Sequence[Span]], values: Sequence[float]) -> None:
         if self.chunks is not None:  # those were chunks of these, so that what was read of these is not known
@@ -295,7 +332,7 @@ class RecordedReranker:
 
     def _is_cached(self, doc: RankDoc) -> bool | None:
         known = [self._known.get(part) for part in self.parts(doc)]
-        return None if None in known else all(known)
+        return None if None in known else bool(known) and all(known)
 
     def _end(self, ranked: Sequence[RankDoc]) -> None:
         """Let go of all texts that are not kept, and add this to its search."""

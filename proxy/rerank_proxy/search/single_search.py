@@ -13,7 +13,6 @@ from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilari
 _ONE_SEARCH_BODY: Final = frozenset({"_source", "timeout", "version", "seq_no_primary_term", "track_scores"})
 _ONE_SEARCH_PARAMS: Final = frozenset(
     {
-        "_source", "_source_excludes", "_source_exclude_vectors", "_source_includes",
         "allow_no_indices", "allow_partial_search_results", "batched_reduce_size",
         "ccs_minimize_roundtrips", "error_trace", "expand_wildcards", "from", "human",
         "ignore_throttled", "ignore_unavailable", "index", "max_concurrent_shard_requests",
@@ -23,6 +22,11 @@ _ONE_SEARCH_PARAMS: Final = frozenset(
     }
 )  # fmt: skip
 _CHANGES_HITS: Final = (b'"_name"', b'"inner_hits"')
+_WHOLE_SOURCE: Final = (b"true", b"false")
+"""Elasticsearch filters a source as bytes or, where it has read it for `fields`, as a map.
+
+They differ in the order of what is left, and in which empty objects are. Native's final search has bytes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ def one_search(request: SearchRequest) -> OneSearch | None:
     if not (
         _ONE_SEARCH_BODY.issuperset(request.opaque_members) and _ONE_SEARCH_PARAMS.issuperset(request.params)
     ):
+        return None
+    if request.opaque_members.get("_source", b"true") not in _WHOLE_SOURCE:
         return None
     child = reranker.child
     if reranker.name is not None or child.name is not None or reranker.rank_window_size == 0:

@@ -10,6 +10,7 @@ import msgspec
 
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.concurrency.timers import Timers
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.observe import stages
 from rerank_proxy.observe.outcome import Applied, Interleaved, Shadow
@@ -53,7 +54,18 @@ class _Answer(msgspec.Struct):
     hits: _Hits
 
 
+class _UnreadableError(Exception):
+    """The hits of an answer cannot be read, as where a document is nested too deep."""
+
+
 _decode_ids: Final = msgspec.json.Decoder(_Answer).decode
+
+
+def _hits_of(body: bytes) -> list[_Hit]:
+    try:
+        return _decode_ids(body).hits.hits
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _UnreadableError from None
 
 
 class Trials:
@@ -63,8 +75,10 @@ class Trials:
         self._settings = settings
         self._memory = memory
         self._counts = counts
-        self._seed: Final = secrets.token_bytes(32) if settings.seed is None else settings.seed.encode()[:64]
+        seed = settings.seed
+        self._seed: Final = secrets.token_bytes(32) if seed is None else seed.get_secret_value().encode()
         self._shadows = BackgroundTasks()
+        self._timers = Timers()
 
     def use(self, settings: OnlineSettings) -> None:
         """Use other settings, for searches that begin from now on."""
@@ -73,6 +87,7 @@ class Trials:
         self._memory.use(**bounds, keep_s=settings.keep_s)
         if not settings.enabled:
             self._memory.clear()
+        self._forget_in_time()
 
     @property
     def is_on(self) -> bool:
@@ -81,6 +96,7 @@ class Trials:
 
     async def close(self) -> None:
         """End the scorings that are under way."""
+        self._timers.cancel()
         await self._shadows.cancel()
 
     def begin(self, request: SearchRequest, upstream: Upstream) -> Trial | None:
@@ -117,6 +133,7 @@ class Trials:
         page = trial.page(request.from_, request.page_size, request.final_min_score)
         compared = Compared(trial.mode, last.endpoint, last.model, trial.against)
         answer.search_id = self._memory.remember(compared, page)
+        self._forget_in_time()
         if trial.mode == "interleaved":
             answer.outcome = Interleaved(last, trial.against)
         self._counts.search(trial.mode)
@@ -132,12 +149,23 @@ class Trials:
         endpoint = trial.reranker.inference_id
         answer.outcome = Shadow(endpoint)
         self._counts.search("shadow")
+        if not run.request.page_size:
+            return  # there is nothing to click
         if len(self._shadows) >= self._settings.shadow_at_once:
             self._counts.shadow("left_out")
             return
         answer.search_id = id_ = self._memory.new_id()
         scoring = self._score(id_, endpoint, run.request.from_, answer.body, score)
         self._shadows.start(scoring, "shadow scoring")
+
+    def _forget_in_time(self) -> None:
+        """Forget what is too old, now and whenever the oldest of the others is.
+
+        So it is decided then, and nothing is kept for longer, also where no search and no click follows.
+        """
+        left_s = self._memory.tidy()
+        if left_s is not None:
+            self._timers.start("the oldest", left_s, self._forget_in_time)
 
     async def _score(
         self,
@@ -151,10 +179,11 @@ class Trials:
         Timings.of_what_goes_on()
         is_scored = False
         try:
-            hits = (await offload(len(body), _decode_ids, body)).hits.hits
+            hits = await offload(len(body), _hits_of, body)
             del body  # which may be long, and would be kept for as long as the model takes
             shown = [Shown(hit.index, hit.id, place) for place, hit in enumerate(hits, start + 1)]
             self._memory.remember(Compared("shadow", endpoint, ""), shown, is_scored=False, id_=id_)
+            self._forget_in_time()
             with stages.outliving("shadow scoring"):
                 run = await score()
             last = next(reversed(run.outcomes), None)
@@ -162,7 +191,7 @@ class Trials:
                 places = run.trial.places_after([(doc.index, doc.id) for doc in shown])
                 self._memory.scored(id_, last.model, places)
                 is_scored = True
-        except (ElasticsearchError, UpstreamRefusedError, msgspec.DecodeError):
+        except (ElasticsearchError, UpstreamRefusedError, _UnreadableError):
             pass  # as the count says
         except Exception:
             # A defect ends one scoring, and no answer waits for it.

@@ -102,7 +102,7 @@ class LocalRanker(Ranker):
         scores = await self._scores(instruction, query, chunks, deadline)
         if (recorder := stages.recorder()) is not None:
             recorder.chunked(spans, scores.values)
-        cut = sum(len(text) > self._context.chunked_characters for text in texts)
+        cut = [len(text) > self._context.chunked_characters for text in texts]
         return of_documents(scores, spans, cut)
 
     async def _scores(

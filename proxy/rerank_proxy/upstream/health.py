@@ -32,15 +32,17 @@ class Health:
         failures: Attempts to connect that failed.
         times_out: How often it was left out.
         reason: Why it is left out.
+        tried: Whether an attempt to connect has ended, well or not.
     """
 
-    __slots__ = ("_in_a_row", "_news_at", "due_at", "failures", "reason", "times_out")
+    __slots__ = ("_in_a_row", "_news_at", "due_at", "failures", "reason", "times_out", "tried")
 
     def __init__(self) -> None:
         self.due_at: float | None = None
         self.failures = 0
         self.times_out = 0
         self.reason = ""
+        self.tried = False
         self._in_a_row = 0
         self._news_at = -STEADY_S  # when it last went out or came back, or failed again
 
@@ -56,6 +58,7 @@ class Health:
         Returns:
             Whether the node is left out since now.
         """
+        self.tried = True
         self.failures += 1
         if began <= self._news_at:
             return False
@@ -72,6 +75,7 @@ class Health:
 
     def reached(self, now: float) -> bool:
         """Take note that the node was connected to. Return whether it was left out until now."""
+        self.tried = True
         if self.due_at is None:
             return False
         self.due_at = None

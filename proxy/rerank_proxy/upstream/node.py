@@ -147,6 +147,7 @@ def node_states(nodes: Iterable[Node], now: float) -> list[NodeState]:
             node.health.times_out,
             node.health.reason if node.health.due_at is not None else None,
             round(max(0.0, node.health.due_at - now), 1) if node.health.due_at is not None else None,
+            node.health.tried,
         )
         for node in nodes
     ]

@@ -130,6 +130,8 @@ def bad_string(body: bytes, offset: int, token: int | None, what: str, unended: 
     assert part is not None  # it matches nothing at all too
     end = part.end()
     if end >= len(body):
+        if what == "name" and end == offset + 1:
+            unended = ": was expecting closing '\"' for name"
         return end_of_input(body, unended, token)
     if body[end:] == b"\\":
         return end_of_input(body, " in character escape sequence", token)

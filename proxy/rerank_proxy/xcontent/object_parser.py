@@ -287,7 +287,7 @@ def java_number(text: str) -> float:
 def to_bool(node: Node) -> bool:
     value = node.scalar()
     if isinstance(value, str):
-        if value not in ("true", "false"):
+        if value not in ("true", "false", ""):
             raise illegal_argument(f"Failed to parse value [{value}] as only [true] or [false] are allowed.")
         return value == "true"
     return bool(value)

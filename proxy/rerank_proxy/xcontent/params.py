@@ -64,10 +64,13 @@ class Params(Mapping[str, str]):
 
 
 def parse_params(query: str) -> Params:
-    """Split a query string at `&` and `;`, up to `#`, without empty names; `+` is a space."""
+    """Split a query string at `&` and `;`, up to `#`; `+` is a space.
+
+    What stands behind an equals sign without a name is a name.
+    """
     pairs = []
     for raw in parameters(query.partition("#")[0]):
-        name, _, value = raw.partition("=")
+        name, _, value = raw.lstrip("=").partition("=")
         if name:
             pairs.append((_decode(name), _decode(value), raw))
     return Params(tuple(pairs))

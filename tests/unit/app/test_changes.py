@@ -57,6 +57,12 @@ UNNAMED = "a caller whom upstream did not name"
         ),
         (PUT_ENDPOINT, status_error(503, "gone"), f"inference endpoint [x] was created by {UNNAMED}"),
         (PUT_ENDPOINT, Reply(401, (), b"{}"), f"inference endpoint [x] was created by {UNNAMED}"),
+        (
+            PUT_ENDPOINT,
+            Reply(200, (), b'{"x":' + b"[" * 999),
+            f"inference endpoint [x] was created by {UNNAMED}",
+        ),
+        (PUT_ENDPOINT, Reply(200, (), b'{"\xff":1}'), f"inference endpoint [x] was created by {UNNAMED}"),
         (PUT_ENDPOINT, Reply(200, (), b"[]"), f"inference endpoint [x] was created by {UNNAMED}"),
         (PUT_ENDPOINT, known(username=3), f"inference endpoint [x] was created by {UNNAMED}"),
     ],

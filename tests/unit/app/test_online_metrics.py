@@ -60,6 +60,25 @@ def test_all_decisions_are_there_once_there_is_one() -> None:
     assert found == {"win": 1, "tie": 0, "loss": 0}
 
 
+def test_the_status_page_is_told_what_clicks_have_come_to() -> None:
+    told = Told()
+    assert told.metrics.shown() == {"mrr": [], "interleaved": []}
+    for _ in range(3):
+        told.click(Compared("interleaved", "e", "m"))
+    told.click(Compared("reranked", "e", "m"))
+    told.metrics.decided(Compared("interleaved", "e", "m"), "loss")
+    told.memory.clear()
+    shown = told.metrics.shown()
+    own = {"endpoint": "e", "model": "m", "before": 0.5, "after": 1.0}
+    assert shown["mrr"] == [
+        {"mode": "interleaved", "searches": 3, **own}, {"mode": "reranked", "searches": 1, **own}
+    ]  # fmt: skip
+    (row,) = shown["interleaved"]
+    assert (row["against"], row["win"], row["tie"], row["loss"]) == ("first_stage", 3, 0, 1)
+    assert row["preferred"]["share"] == 0.75
+    assert row["preferred"]["low"] < 0.5 < row["preferred"]["high"]
+
+
 def test_endpoints_cannot_make_labels_without_end() -> None:
     told = Told()
     for number in range(MOST):

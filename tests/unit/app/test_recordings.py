@@ -1,5 +1,6 @@
 """Keys of recordings: who has one gets one recording, once, and there are never many."""
 
+import asyncio
 import json
 import tracemalloc
 from types import SimpleNamespace
@@ -87,12 +88,27 @@ async def test_they_are_few_and_do_not_last() -> None:
     assert len(all_) == 1
 
 
+async def test_what_no_one_comes_for_is_forgotten_in_time_without_a_further_request(monkeypatch: Any) -> None:
+    """A client may leave between its answer and its recording, which holds texts."""
+    now = [0.0]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now[0])
+    all_ = Recordings(lambda: now[0])
+    for now[0] in (0.0, 1.0):
+        recorded(all_)
+    held = []
+    for now[0] in (KEPT_S - 1, KEPT_S, KEPT_S + 0.5, KEPT_S + 1):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        held.append(len(all_))
+    assert held == [2, 1, 1, 0]
+
+
 def docs(number: int, characters: int) -> list[RankDoc]:
     text = "x" * characters
     return [RankDoc("i", str(at), at, text=text) for at in range(number)]
 
 
-def test_their_texts_are_bounded(monkeypatch: Any) -> None:
+async def test_their_texts_are_bounded(monkeypatch: Any) -> None:
     monkeypatch.setattr(recordings, "MAX_CHARACTERS", 100)
     all_ = Recordings()
     keys = []

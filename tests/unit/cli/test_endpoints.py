@@ -1,6 +1,7 @@
 """`rerank-proxy endpoints`: what it sends, what it prints, and whose eyes see no secret."""
 
 import base64
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from rerank_proxy.cli import credentials, main
+from rerank_proxy.cli import credentials, main, proxy_client
 from rerank_proxy.services.built_in import load_services
 from rerank_proxy.settings.sensitive import may_be_secret
 from tests.support.remote import Remote
@@ -38,6 +39,8 @@ class Served:
     url: str = ""
     asked: list[tuple[str, str, str | None, Any]] = field(default_factory=list)
     status: int = 200
+    body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -57,8 +60,10 @@ def proxy() -> Iterator[Served]:
                 },
                 "DELETE": {"acknowledged": True, "error_message": ""},
             }
-            content = json.dumps(answers[self.command]).encode()
+            content = json.dumps(answers[self.command]).encode() if served.body is None else served.body
             self.send_response(served.status)
+            for name, value in served.headers.items():
+                self.send_header(name, value)
             self.send_header("content-length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
@@ -128,6 +133,60 @@ def test_an_endpoint_that_is_not_there(proxy: Served) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.count("\n") == 1
     assert f"{proxy.url} answered 404" in result.stderr
+
+
+COMMANDS = (["list"], ["get", "e"], ["put", "e"], ["delete", "e", "--dry-run"], ["test", "e", "a"])
+ODD = (
+    b"",
+    b"\xff",
+    b'"\\ud800"',
+    b"[" * 100_000,
+    b"1",
+    b"[]",
+    b'{"endpoints": null, "rerank": null, "error_message": []}',
+    b'{"endpoints": [null], "rerank": [null]}',
+    b'{"endpoints": [{"inference_id": 1, "service": "s"}], "rerank": [{"index": 7, "relevance_score": 1}]}',
+    b'{"endpoints": [], "rerank": [{"index": -1, "relevance_score": 1}]}',
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_what_is_not_the_proxy_may_answer_anything(proxy: Served, command: list[str]) -> None:
+    for body in ODD:
+        proxy.body = body
+        for form in ([], ["--json"]):
+            result = run(*command, *form, "--url", proxy.url)
+            assert result.exit_code in (0, 1), body
+            assert result.exception is None or isinstance(result.exception, SystemExit), body
+            assert "\n" not in result.stderr.strip(), body
+    proxy.headers = {"content-type": "text/plain; charset=rot13"}
+    assert isinstance(run(*command, "--url", proxy.url).exception, SystemExit | None)
+
+
+def test_a_model_may_have_any_name(proxy: Served) -> None:
+    shown = {**ENDPOINTS[0], "service_settings": {"model_id": ["\x1b[31m", 1]}}
+    proxy.body = json.dumps({"endpoints": [shown]}).encode()
+    result = run("list", "--url", proxy.url)
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+
+
+def test_no_answer_is_read_for_ever(proxy: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_client, "_MAX_ANSWER", 1000)
+    proxy.body = gzip.compress(bytes(1_000_000))
+    proxy.headers = {"content-encoding": "gzip"}
+    result = run("get", "e", "--url", proxy.url)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "answered with more than 1000 bytes" in result.stderr
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_secrets_follow_no_redirect(proxy: Served, status: int) -> None:
+    proxy.status, proxy.headers, proxy.body = status, {"location": f"{proxy.url}/elsewhere"}, b""
+    result = run("put", "e", "--secret", "api_key=KEY", "--url", proxy.url, KEY="not for others")
+    assert result.exit_code == 1
+    assert f"answered {status}: " in result.stderr
+    assert [asked[1] for asked in proxy.asked] == ["/_inference/rerank/e"]
 
 
 class TestCredentials:

@@ -43,6 +43,7 @@ def judgments(tmp_path: Path) -> Path:
         (["--judgments", "{}", "--system", "x"], "x: is neither bm25:FIELD nor a file"),
         (["--judgments", "{}", "--system", "/absent.json"], "/absent.json: cannot be read"),
         (["--judgments", "{}", "--baseline", "other"], "--baseline other: there are bm25"),
+        (["--judgments", "{}", "--index", ".."], "'..' cannot be the name of an index"),
         (["--judgments", "{}", "--window", "0"], "expected numbers from 1 to 10000"),
         (
             ["--judgments", "{}", "--user", "me:secret"],

@@ -1,8 +1,11 @@
 """Timers by name."""
 
 import asyncio
+from contextvars import ContextVar
 
 from rerank_proxy.concurrency.timers import Timers
+
+OF_A_REQUEST: ContextVar[str] = ContextVar("of_a_request", default="nothing")
 
 
 async def test_a_timer_takes_the_place_of_one_of_its_name() -> None:
@@ -26,3 +29,10 @@ async def test_cancelled_timers_call_nothing() -> None:
     Timers().start("c", 0, over.set)
     await over.wait()
     assert called == []
+
+
+async def test_a_timer_holds_nothing_of_the_request_that_starts_it() -> None:
+    OF_A_REQUEST.set("a text")
+    seen: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    Timers().start("d", 0, lambda: seen.set_result(OF_A_REQUEST.get()))
+    assert await seen == "nothing"

@@ -336,7 +336,17 @@ class TestRefusals:
         """The application would look for the licence again at each request."""
         forged = FUSED.replace(b"\r\n", b"\r\n%b: refused\r\n" % name, 1)
         talk = Dialogue().client(forged).target_gets(FUSED, "application")
-        talk.target(PASS, "application").target_gets(forged)  # upstream gets what the client sent
+        talk.target(PASS, "application").target_gets(FUSED)
+
+    async def test_the_key_of_a_recording_stays_in_the_proxy(self) -> None:
+        keyed = FUSED.replace(b"\r\n", b"\r\nX-Rerank-Record: KEY\r\n", 1)
+        told = FUSED.replace(b"\r\n", b"\r\nx-rerank-record: KEY\r\n", 1)
+        talk = Dialogue().client(keyed).target_gets(told, "application")
+        talk.target(PASS, "application").target_gets(FUSED)
+
+    async def test_nothing_of_the_proxys_own_goes_upstream_with_what_is_not_inspected(self) -> None:
+        own = b"\r\nX-Rerank-Record: KEY\r\nx-rerank-proxy: refused\r\n"
+        Dialogue().client(GET.replace(b"\r\n", own, 1)).target_gets(GET)
 
     async def test_it_is_asked_once(self) -> None:
         dialogue = self.refused().target_gets(REFUSED, "application").target(PASS, "application")

@@ -79,15 +79,15 @@ async def failure(endpoint: Endpoint) -> InferenceFailedError:
 
 
 async def test_the_model_of_an_endpoint_is_asked() -> None:
-    engine = OneAnswer(Scores([1.0, -2.0], 1, 0))
+    engine = OneAnswer(Scores([1.0, -2.0], [True, False]))
     endpoint = await mine(engine)
-    assert await endpoint.scores("q", ["a", "b"], LATE) == Scores([1.0, -2.0], 1, 0)
+    assert await endpoint.scores("q", ["a", "b"], LATE) == Scores([1.0, -2.0], [True, False])
     assert (endpoint.inference_id, endpoint.model) == ("mine", "minilm")
     assert engine.asked == [("minilm", "q", ["a", "b"], LATE.at)]
 
 
 async def test_an_unknown_endpoint() -> None:
-    endpoints = local_endpoints({}, OneAnswer(Scores([], 0, 0)))
+    endpoints = local_endpoints({}, OneAnswer(Scores([])))
     assert await endpoints.find("other") is None
     failure = not_found("other")
     assert failure.status == 404
@@ -105,11 +105,11 @@ def test_an_endpoint_of_another_kind() -> None:
 
 @pytest.mark.parametrize(("top_n", "window"), [(None, 10_000), (10, 10), (10, 1)])
 async def test_a_window_that_an_endpoint_takes(top_n: int | None, window: int) -> None:
-    (await mine(OneAnswer(Scores([], 0, 0)), top_n)).check_window(window)
+    (await mine(OneAnswer(Scores([])), top_n)).check_window(window)
 
 
 async def test_a_window_larger_than_what_an_endpoint_gives() -> None:
-    endpoint = await mine(OneAnswer(Scores([], 0, 0)), top_n=10)
+    endpoint = await mine(OneAnswer(Scores([])), top_n=10)
     with pytest.raises(InferenceFailedError) as raised:
         endpoint.check_window(11)
     assert (raised.value.status, raised.value.cause.type) == (400, "illegal_argument_exception")
@@ -223,9 +223,22 @@ def test_equal_scores_are_in_input_order(scores: list[float], top_n: int | None,
 @given(st.lists(st.lists(st.integers(-3, 3).map(float), max_size=4), max_size=6))
 def test_a_document_has_the_score_of_its_best_chunk(scores: list[list[float]]) -> None:
     chunks = [["chunk"] * len(each) for each in scores]
-    joined = Scores([score for each in scores for score in each], cached=2, truncated=1)
-    best = [max(each, default=0.0) for each in scores]
-    assert of_documents(joined, chunks, truncated=3) == Scores(best, cached=2, truncated=4)
+    joined = of_documents(Scores([score for each in scores for score in each]), chunks, [False] * len(chunks))
+    assert joined.values == [max(each, default=0.0) for each in scores]
+    assert (joined.cached, joined.truncated) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=3), st.booleans())))
+def test_documents_are_counted_and_not_their_chunks(
+    documents: list[tuple[list[tuple[bool, bool]], bool]],
+) -> None:
+    of_chunks = [chunk for chunks, _ in documents for chunk in chunks]
+    scores = Scores([1.0] * len(of_chunks), *([flags[at] for flags in of_chunks] for at in (0, 1)))
+    joined = of_documents(scores, [chunks for chunks, _ in documents], [cut for _, cut in documents])
+    assert joined.remembered == [
+        bool(chunks) and all(remembered for remembered, _ in chunks) for chunks, _ in documents
+    ]
+    assert joined.cut == [cut or any(cut for _, cut in chunks) for chunks, cut in documents]
 
 
 class Scripted(ReadOnlyStore):
@@ -255,7 +268,7 @@ def config(inference_id: str, **settings: Any) -> EndpointConfig:
 class TestStores:
     async def test_endpoints_come_go_and_change_with_the_store(self) -> None:
         store = Scripted()
-        services = local_endpoints({}, OneAnswer(Scores([], 0, 0))).services
+        services = local_endpoints({}, OneAnswer(Scores([]))).services
         endpoints = Endpoints(services, [], store)
         await endpoints.start()
         store.kept = {"b": config("b"), "a": config("a")}
@@ -273,7 +286,7 @@ class TestStores:
 
     async def test_an_unknown_id_is_looked_for_in_the_store(self) -> None:
         store = Scripted()
-        endpoints = Endpoints(local_endpoints({}, OneAnswer(Scores([], 0, 0))).services, [], store)
+        endpoints = Endpoints(local_endpoints({}, OneAnswer(Scores([]))).services, [], store)
         await endpoints.start()
         store.refreshed = {"new": config("new")}
         found = await endpoints.find("new")
@@ -283,7 +296,7 @@ class TestStores:
     async def test_those_of_the_settings_win(self) -> None:
         store = Scripted()
         store.kept = {"mine": config("mine")}
-        services = local_endpoints({}, OneAnswer(Scores([], 0, 0))).services
+        services = local_endpoints({}, OneAnswer(Scores([]))).services
         endpoints = Endpoints(services, [config("mine", num_threads=7)], store)
         found = await endpoints.find("mine")
         assert found is not None
@@ -296,7 +309,7 @@ class TestStores:
         store = Scripted()
         store.failures = {"mine": status_error(400, "no key")}
         store.kept = {"mine": config("mine"), "other": config("other", num_threads=1)}
-        services = local_endpoints({}, OneAnswer(Scores([], 0, 0))).services
+        services = local_endpoints({}, OneAnswer(Scores([]))).services
         endpoints = Endpoints(services, [], store)
         assert [each.inference_id for each in endpoints.all()] == ["mine", "other"]
         found = await endpoints.find("mine")
@@ -310,7 +323,7 @@ class TestStores:
             "other": config("other", num_threads=1),
         }
         known = {"unused": EndpointSettings(model="m")}
-        services = local_endpoints(known, OneAnswer(Scores([1.0, 2.0], 0, 0))).services
+        services = local_endpoints(known, OneAnswer(Scores([1.0, 2.0]))).services
         endpoints = Endpoints(services, [], store)
         found = await endpoints.find("mine")
         assert found is not None
@@ -356,7 +369,7 @@ class TestCreating:
     """A new endpoint is kept only if it works, or may still come to."""
 
     async def create(self, failure: InferenceFailedError | None, *, check: bool = True) -> Endpoints:
-        known = local_endpoints({"unused": EndpointSettings(model="m")}, OneAnswer(Scores([], 0, 0)))
+        known = local_endpoints({"unused": EndpointSettings(model="m")}, OneAnswer(Scores([])))
         service = StartingService(known.services["elasticsearch"].context)
         service.failure = failure
         endpoints = Endpoints({service.name: service}, [], MemoryStore())

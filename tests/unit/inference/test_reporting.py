@@ -7,7 +7,7 @@ import pytest
 
 from rerank_proxy.inference import endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, because, not_found, status_error
-from rerank_proxy.inference.reporting import Reporter
+from rerank_proxy.inference.reporting import LastCall, Reporter
 from rerank_proxy.observe.log_json import EcsFormatter
 from tests.support.remote import remote_case
 from tests.support.vendors import CASES
@@ -53,3 +53,35 @@ def test_what_is_the_callers_own_has_no_line(caplog: pytest.LogCaptureFixture) -
             raise failure
     said = [message.partition(" fail: ")[2] for message in caplog.messages]
     assert [words.partition(" ")[0] for words in said] == ["there", "its"]
+
+
+def ended(last: LastCall, failure: InferenceFailedError | None = None) -> str | None:
+    if failure is None:
+        with last.around():
+            pass
+    else:
+        with pytest.raises(InferenceFailedError), last.around():
+            raise failure
+    return last.trouble
+
+
+def test_the_last_call_tells_of_trouble_until_one_works_or_fails_by_its_caller() -> None:
+    last = LastCall()
+    assert ended(last, not_found("mine")) is None
+    full = because("queue_full", status_error(429, "hush"))
+    assert (ended(last, full) or "").startswith("the last call failed: there is no room for their texts")
+    assert ended(last, because("breaker_open", status_error(400, "hush"))) == (
+        "not called at present, since its calls kept failing: there is no room for their texts; see "
+        "[engine.queue_tokens] and [engine.queue_bytes]"
+    )
+    assert ended(last) is None
+
+
+async def test_an_endpoint_knows_how_its_last_call_ended() -> None:
+    async with remote_case(CASES[0]) as (remote, vendor, endpoint):
+        vendor.fails(401, message="the key hush")
+        with pytest.raises(InferenceFailedError):
+            await endpoint.scores("whisper", ["a"], remote.deadline())
+        assert endpoint.last_call.trouble == (
+            "the last call failed: its service answers with status [401]: are its credentials still valid?"
+        )

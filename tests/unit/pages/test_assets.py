@@ -35,6 +35,7 @@ async def test_shells_and_their_files_take_no_token(tmp_path: Path, token: str |
             assert "*" not in policy
             assert answer.field("x-content-type-options") == "nosniff"
             assert answer.field("referrer-policy") == "no-referrer"
+            assert answer.field("cross-origin-opener-policy") == "same-origin"
         for path in ("/status.json", "/metrics"):
             assert (await pages.get(path, Accept=BROWSER)).status == (401 if token else 200)
         assert (await pages.get("/nothing", Accept=BROWSER)).status == (401 if token else 404)
@@ -85,6 +86,29 @@ async def test_a_closed_port_shows_no_page(tmp_path: Path) -> None:
     ):
         await wire.send(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n")
         assert (await wire.read_message()).status == 403
+
+
+HEAD = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>{title} \u2013 rerank-proxy</title>
+<link rel="icon" href="pages/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="pages/look.css">
+<link rel="stylesheet" href="pages/{page}.css">
+<script src="pages/theme.js"></script>
+<script type="module" src="pages/{page}.js"></script>
+</head>
+<body>
+"""
+
+
+@pytest.mark.parametrize("page", ["playground", "status", "judge"])
+def test_all_pages_have_the_same_head(page: str) -> None:
+    text = (STATIC / f"{page}.html").read_text(encoding="utf-8")
+    assert text.startswith(HEAD.format(title=page.capitalize(), page=page))
 
 
 def test_nothing_in_them_is_from_elsewhere() -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from rerank_proxy.app.online_metrics import OnlineMetrics
 from rerank_proxy.app.recent import Recent
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.engine import Engine
@@ -13,6 +15,7 @@ from rerank_proxy.http.messages import Response
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoints
+from rerank_proxy.online.memory import Compared
 from rerank_proxy.settings import EngineSettings, ModelSettings, load
 from tests.support.admin_pages import admin_pages
 from tests.support.app_control import control_app
@@ -27,7 +30,7 @@ SECRETS = {
     "endpoints": {"theirs": {"service": "cohere", "service_settings": VENDORS}},
     "tls": {"key_password": "secret-password"},
 }
-OF_APP = {"models", "engine", "endpoints", "recent"}
+OF_APP = {"models", "engine", "endpoints", "online", "recent"}
 FIELDS = {"version", "started_at", "ready", "reason", "upstream", "settings"} | OF_APP
 
 
@@ -48,7 +51,13 @@ async def told(directory: Path, values: dict[str, Any], token: str = "") -> dict
 async def test_without_an_application(tmp_path: Path) -> None:
     status = await told(tmp_path, {})
     assert (status["ready"], status["reason"]) == (False, "the reranking process is starting or restarting")
-    assert (status["models"], status["endpoints"], status["recent"], status["engine"]) == ([], [], [], {})
+    assert [status[name] for name in ("models", "endpoints", "recent", "engine", "online")] == [
+        [],
+        [],
+        [],
+        {},
+        {},
+    ]
 
 
 async def test_settings_that_differ_and_no_secrets(tmp_path: Path) -> None:
@@ -69,7 +78,10 @@ async def test_with_an_application(tmp_path: Path, engine: Engine) -> None:
     recent.add("/films/_search", Response(404), 0.5)
     unknown = EndpointConfig("gone", "no-such-service", {"model_id": "m"}, secrets={"api_key": "secret"})
     endpoints = Endpoints({}, [unknown], store)
-    server = QuietServer(control_app(engine, recent=recent, endpoints=endpoints), shutdown_timeout=1)
+    metrics = OnlineMetrics(CollectorRegistry())
+    metrics.decided(Compared("interleaved", "e", "m"), "tie")
+    app = control_app(engine, recent=recent, endpoints=endpoints, metrics=metrics)
+    server = QuietServer(app, shutdown_timeout=1)
     await server.start()
     await server.listen(tmp_path / "control.sock")
     try:
@@ -89,3 +101,4 @@ async def test_with_an_application(tmp_path: Path, engine: Engine) -> None:
     assert (request["kind"], request["status"], request["took_ms"]) == ("search", 404, 500.0)
     assert status["engine"]["queued_texts"] == 0
     assert status["engine"]["cache_bytes"] == 0
+    assert [row["tie"] for row in status["online"]["interleaved"]] == [1]

@@ -89,6 +89,7 @@ async def test_plain_traffic_needs_no_application(supervise: Supervise, tmp_path
     (node,) = body.pop("upstream")
     assert (status, body) == (503, {"ready": False, "reason": reason, "models": {}})
     assert (node["up"], node["failures"]) == (True, 0)
+    assert "tried" not in node
     assert "rerank_proxy_ready 0.0" in await proxy.metrics()
     await proxy.logged("ended with status 3")
     (tmp_path / "broken").unlink()

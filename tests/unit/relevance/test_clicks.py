@@ -1,5 +1,8 @@
 """Judgments made of clicks: a click further down counts more, by a formula that is stated."""
 
+import random
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +36,35 @@ def test_a_click_counts_the_more_the_further_down() -> None:
 )
 def test_the_weight_is_a_power_with_a_bound(eta: float, position: int, weight: float) -> None:
     assert ClickModel(eta=eta).weight(position) == pytest.approx(weight)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_where_clicks_alone_were_recorded_the_documents_count_as_shown_equally_often(counted: bool) -> None:
+    """A click for each time it was shown says nothing: the position alone would give the grade."""
+    lines = [Click("q", "a", 1, 1, 1)] * 50 + [Click("q", "b", 8, 1, 1)]
+    made = judgments_of(
+        [Click("q", "a", 1, None, 50), Click("q", "b", 8, None, 1)] if counted else lines, ClickModel()
+    )
+    assert made.judgments == {"1": {"a": 3, "b": 1}}
+    assert not made.shown
+
+
+@pytest.mark.parametrize("recorded", ["all", "clicks"])
+def test_users_who_look_as_assumed_give_the_order_of_relevance(recorded: str) -> None:
+    """They click what they look at as often as it is relevant; where it stands is nothing to that."""
+    generator = random.Random(1)
+    relevance = {"a": 0.9, "b": 0.5, "c": 0.15}
+    shown, clicked = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+    for number in range(3000):
+        for position, document in enumerate("cab" if number % 4 else "cba", 1):
+            shown[document, position] += 1
+            clicked[document, position] += generator.random() < relevance[document] / position
+    clicks = [
+        Click("q", document, position, count if recorded == "all" else None, clicked[document, position])
+        for (document, position), count in shown.items()
+    ]
+    assert judgments_of(clicks, ClickModel(eta=1)).judgments == {"1": {"a": 3, "b": 2, "c": 1}}
+    assert judgments_of(clicks, ClickModel(eta=0)).judgments != {"1": {"a": 3, "b": 2, "c": 1}}
 
 
 def test_too_few_clicks_are_none_and_counted() -> None:

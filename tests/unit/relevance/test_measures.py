@@ -55,6 +55,30 @@ def test_nothing_found_is_0_and_what_was_not_asked_has_no_value() -> None:
     assert math.isnan(means({"AP": {}})["AP"])
 
 
+@pytest.mark.parametrize(
+    ("measure", "value"), [("nDCG@10", 0.6278), ("P@3", 1 / 3), ("AP", 0.45), ("RR@10", 0.5)]
+)
+def test_negative_grades_and_documents_without_one_count_as_wrong(measure: str, value: float) -> None:
+    """trec_eval would subtract nothing for them either."""
+    judgments = {"1": {"a": 3, "b": -2, "c": 1, "d": -1, "e": 0}}
+    found = values(judgments, {"1": ranked(["b", "a", "x", "d", "c"])}, [measure])
+    assert found[measure]["1"] == pytest.approx(value, abs=1e-4)
+
+
+def test_ids_of_any_kind_are_measured_alike() -> None:
+    """Of some measures other programs compute the values, which know no blanks in ids."""
+    names = ["nDCG@10", "AP", "Judged@10"]
+    plain = values({"1": {"a": 2, "b": 1}}, {"1": ranked(["b", "x", "a"])}, names)
+    odd = values({"a query": {"\u00fc n": 2, "/": 1}}, {"a query": ranked(["/", "x y", "\u00fc n"])}, names)
+    assert [each["a query"] for each in odd.values()] == [each["1"] for each in plain.values()]
+
+
+def test_what_a_program_beside_the_package_refuses_is_said_in_a_line() -> None:
+    """Its table of grades ends at 4."""
+    with pytest.raises(RelevanceError, match="ERR@10: "):
+        values({"1": {"a": 7}}, {"1": ranked(["a"])}, ["ERR@10"])
+
+
 def test_names() -> None:
     assert checked(["MRR@10", "RR@10", "nDCG@10"]) == ["RR@10", "nDCG@10"]
 

@@ -9,7 +9,7 @@ from xml.dom import minidom
 
 import pytest
 
-from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.relevance.evaluation.running import Evaluation
 from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.drawing import drawn
 from rerank_proxy.relevance.report.markdown import markdown_of
@@ -96,7 +96,7 @@ def test_it_can_be_read_without_seeing_it(shown: Page) -> None:
     for plot in shown.all("svg"):
         assert plot["role"] == "img"
         assert plot["aria-labelledby"] in ids
-    assert len(shown.all("svg")) == 4
+    assert len(shown.all("svg")) == 2 * 4, "of each width one is shown, by the width of the screen"
     assert shown.all("html")[0]["lang"] == "en"
 
 
@@ -107,6 +107,14 @@ def test_queries_are_text_whatever_they_hold(made: Evaluation, shown: Page) -> N
     heads = [line.count(" | ") for line in text.splitlines() if line.startswith("| Query")]
     rows = [re.sub(r"\\\|", "", line).count(" | ") for line in text.splitlines() if "alert" in line]
     assert {*rows} == {*heads} == {3}
+
+
+def test_markdown_gives_a_terminal_no_orders() -> None:
+    """A report is read with `cat`, too; a query or a server's reason may hold any character."""
+    made = evaluation(text="\x1b]0;title\x07 \u202e \u2028")
+    text = markdown_of(made, document_of(made))
+    assert "title" in text
+    assert text.replace("\n", "").isprintable()
 
 
 def test_it_says_what_was_run_and_what_failed(shown: Page) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from rerank_proxy.relevance.statistics import bootstrap_interval, compare, holm, randomisation_p
+from rerank_proxy.relevance.statistics import FEWEST, bootstrap_interval, compare, holm, randomisation_p
 from tests.support.examples import examples
 
 DIFFERENCES = st.lists(st.floats(-1, 1).map(lambda value: round(value, 3)), min_size=1, max_size=40)
@@ -65,9 +65,22 @@ def test_the_sign_does_not_matter_and_the_same_gives_the_same(differences: list[
     assert 0 < p <= 1
     assert p == randomisation_p(differences, rounds=500)
     assert p == randomisation_p([-each for each in differences], rounds=500)
+
+
+@examples(0.3)
+@given(differences=DIFFERENCES.filter(lambda each: len(each) >= FEWEST))
+def test_the_interval_is_within_the_differences_and_the_same_again(differences: list[float]) -> None:
     low, high = bootstrap_interval(differences, rounds=500)
     assert min(differences) - 1e-9 <= low <= high <= max(differences) + 1e-9
     assert (low, high) == bootstrap_interval(differences, rounds=500)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, FEWEST - 1])
+def test_few_queries_give_no_interval_and_can_prove_nothing(number: int) -> None:
+    """All of them agree, and by as much as there is."""
+    assert np.isnan(bootstrap_interval([1.0] * number)).all()
+    assert randomisation_p([1.0] * number) > 0.05
+    assert randomisation_p([1.0] * FEWEST) < 0.05
 
 
 def test_equal_systems_differ_by_nothing() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.systems import Wanted, depth_of, first_stage, systems_of
+from rerank_proxy.relevance.systems import DEEP, Wanted, depth_of, first_stage, systems_of
 from rerank_proxy.relevance.templates import bm25, read_template, reranked, rerankers_in, template_of
 from tests.support.examples import examples
 
@@ -163,5 +163,25 @@ def test_no_more_hits_are_asked_for_than_a_window_has() -> None:
     (plain, small, large) = systems_of(Wanted(["bm25:plot"], ["e"], "plot", (5, 50)))
     assert [each.body("q", 10)["size"] for each in (plain, small, large)] == [10, 5, 10]
     assert plain.body("q", 10)["_source"] is False
-    assert depth_of(["nDCG@10", "R@100", "AP"]) == 100
-    assert depth_of(["AP"]) == 10
+    assert depth_of(["nDCG@10", "R@100"]) == 100
+    assert depth_of(["P@5"]) == 10
+
+
+@pytest.mark.parametrize("measure", ["AP", "RR", "Bpref", "IPrec@0.1"])
+def test_a_measure_without_a_cutoff_is_of_long_lists(measure: str) -> None:
+    """Of the first ten hits it would be another measure under its name."""
+    assert depth_of(["nDCG@10", measure]) == DEEP
+
+
+@pytest.mark.parametrize("tag", ["{{{query}}}", "{{#toJson}}query{{/toJson}}", "{{^size}}"])
+def test_what_a_search_template_may_hold_besides_is_refused(tag: str) -> None:
+    """It would stay in the text of the query."""
+    with pytest.raises(RelevanceError, match="without any other marks"):
+        template_of("mine", {"query": {"match": {"plot": f"{{{{query}}}} {tag}"}}})
+
+
+def test_hits_are_measured_from_the_first() -> None:
+    body = {"query": {"match": {"plot": "{{query}}"}}, "size": 5, "from": 10}
+    with pytest.raises(RelevanceError, match='leave out "from"'):
+        template_of("mine", body)
+    assert template_of("mine", {**body, "from": 0}).body["size"] == 5

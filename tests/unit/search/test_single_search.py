@@ -15,10 +15,10 @@ from tests.support.searches import KNN, STANDARD, request, reranking
         (reranking(), ""),
         (reranking(KNN), ""),
         ({**reranking(), "size": 2, "from": 3, "track_total_hits": 4, "min_score": 1}, ""),
-        ({**reranking(), "_source": ["a"], "version": True, "seq_no_primary_term": True}, ""),
+        ({**reranking(), "_source": True, "version": True, "seq_no_primary_term": True}, ""),
         (reranking(filter={"term": {"a": 1}}, min_score=1, rank_window_size=50), ""),
         (reranking({"standard": {"min_score": 1, "filter": [{"term": {"a": 1}}]}}), ""),
-        (reranking(), "routing=a&preference=b&typed_keys&pretty&size=1&_source_includes=a"),
+        (reranking(), "routing=a&preference=b&typed_keys&pretty&size=1"),
     ],
 )
 def test_one_search(body: Any, query: str) -> None:
@@ -46,6 +46,8 @@ def named(query: Any) -> Any:
             (reranking(), query)
             for query in ("search_type=dfs_query_then_fetch", "stored_fields=a", "docvalue_fields=a", "foo=1")
         ),
+        *(({**reranking(), "_source": filter_}, "") for filter_ in ("a", ["a"], [], {"excludes": ["a"]})),
+        *((reranking(), f"_source{end}") for end in ("=a", "_includes=a", "_excludes=a")),
         (reranking(_name="top"), ""),
         (reranking({"standard": {"_name": "child"}}), ""),
         (reranking({"standard": {"sort": ["n"]}}), ""),

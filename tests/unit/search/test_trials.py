@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -35,8 +37,8 @@ HITS: Final = [unsorted(str(at), score) for at, score in enumerate(SCORES)]
 class Searching:
     """An executor with trials, in front of an Elasticsearch in which each search finds three documents."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.online = Online(**{"enabled": True, **settings})
+    def __init__(self, clock: Callable[[], float] = time.monotonic, **settings: Any) -> None:
+        self.online = Online(clock, **{"enabled": True, **settings})
         self.engine = NumberAtTheEnd()
         self.upstream = ScriptedUpstream(lambda *_: found(*HITS))
         endpoints = local_endpoints({ENDPOINT: EndpointSettings(model="m")}, self.engine, 30.0)
@@ -84,7 +86,14 @@ def test_one_seed_draws_alike_in_all_processes() -> None:
 
 @pytest.mark.parametrize(
     ("index", "expected"),
-    [("films", "shadow"), ("films-2,films", "shadow"), ("films%2A", "shadow"), ("books", "reranked")],
+    [
+        ("films", "shadow"),
+        ("films-2,films", "shadow"),
+        ("films*,-films-old", "shadow"),
+        ("films,books", "reranked"),
+        ("films%2A", "shadow"),
+        ("books", "reranked"),
+    ],
 )
 def test_indices_are_compared_as_they_are_named(index: str, expected: str) -> None:
     assert Searching(shadow_share=1.0, shadow_indices=["films*"]).mode(index=index) == expected
@@ -103,6 +112,30 @@ async def test_clicks_of_what_was_reranked() -> None:
     assert searching.online.counted.ranks == {Compared("reranked", ENDPOINT, "m"): (1 / 3, 1 / 2)}
 
 
+@pytest.mark.parametrize("share", ["interleave_share", "shadow_share"])
+async def test_what_is_too_old_is_forgotten_without_a_further_search(
+    monkeypatch: pytest.MonkeyPatch, share: str
+) -> None:
+    """So it is decided, and shown, when the documentation says."""
+    loop, ahead, held = asyncio.get_running_loop(), [0.0], []
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead[0])
+    searching = Searching(**{share: 1.0}, clock=loop.time, keep_s=6000.0)
+    memory, counted = searching.online.memory, searching.online.counted
+    for ahead[0] in (0.0, 1000.0):
+        answer = await searching.run(reranking())
+        await until_true(lambda: len(memory) == counted.modes.total())
+        assert answer.search_id is not None
+        memory.click(answer.search_id, [Clicked("2")])
+    for ahead[0] in (5500.0, 6500.0, 7500.0):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        held.append(len(memory))
+    assert held == [2, 1, 0]
+    assert counted.decisions.total() == (2 if share == "interleave_share" else 0)
+    await searching.online.trials.close()
+
+
 async def test_what_is_scored_in_the_shadow_ends_with_the_proxy() -> None:
     searching, begun = Searching(shadow_share=1.0), asyncio.Event()
 
@@ -118,6 +151,22 @@ async def test_what_is_scored_in_the_shadow_ends_with_the_proxy() -> None:
     assert (len(searching.online.memory), searching.online.counted.shadows) == (0, {"failed": 1})
 
 
+async def test_a_document_that_is_too_deep_to_be_read_is_not_scored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who may index one can have it found: it is no defect of the proxy's, and no traceback is logged."""
+    searching, whole = Searching(shadow_share=1.0), found(*HITS)
+    deep = b'"deep":%b,"_id"' % (b"[" * 2000 + b"]" * 2000)
+    searching.upstream = ScriptedUpstream(
+        lambda *_: replace(whole, body=whole.body.replace(b'"_id"', deep, 1))
+    )
+    answer = await searching.run(reranking())
+    assert answer.outcome.word == "shadow"
+    await until_true(lambda: searching.online.counted.shadows["failed"] == 1)
+    assert len(searching.online.memory) == 0
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 async def test_other_settings_hold_from_now_on() -> None:
     searching = Searching()
     await searching.run(reranking())
@@ -130,6 +179,14 @@ async def test_other_settings_hold_from_now_on() -> None:
     assert len(searching.online.memory) == 0
     plain = await searching.run(reranking())
     assert (plain.outcome.word, plain.search_id) == ("applied", None)
+
+
+async def test_without_a_page_nothing_is_scored_in_the_shadow() -> None:
+    searching = Searching(shadow_share=1.0)
+    answer = await searching.run({**reranking(), "size": 0})
+    assert (answer.outcome.word, answer.search_id) == ("shadow", None)
+    await searching.online.trials.close()
+    assert (searching.engine.asked, searching.online.counted.shadows) == ([], {})
 
 
 async def test_without_hits_there_is_nothing_to_click() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from rerank_proxy.settings import InvalidSettingsError, Settings, load, reload
+from rerank_proxy.settings.effective import HIDDEN, changed
 
 
 def read(**online: Any) -> Settings:
@@ -21,7 +22,8 @@ def read(**online: Any) -> Settings:
         ({"interleave_indices": ["a b"]}, "names of indices"),
         ({"max_searches": 0}, r"online\.max_searches"),
         ({"keep_s": 0}, r"online\.keep_s"),
-        ({"seed": "x" * 65}, "at most 64"),
+        ({"seed": "x" * 65}, "at most 64 bytes"),
+        ({"seed": "ü" * 33}, "at most 64 bytes"),
         ({"seed": ""}, "must not be empty"),
         ({"interleave_with": ""}, "must not be empty"),
     ],
@@ -33,6 +35,13 @@ def test_what_is_wrong_is_named(online: dict[str, Any], fault: str) -> None:
 
 def test_lists_may_be_texts() -> None:
     assert read(shadow_indices="films*, books").online.shadow_indices == ("films*", "books")
+
+
+def test_the_seed_is_a_secret() -> None:
+    """Who knows it knows the draw of every search: neither a page nor a log shows it."""
+    settings = read(seed="unguessed")
+    assert "unguessed" not in repr(settings) + settings.model_dump_json()
+    assert [*changed(settings)] == [("online.seed", HIDDEN, None)]
 
 
 def test_all_but_the_seed_changes_at_once() -> None:

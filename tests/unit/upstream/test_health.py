@@ -1,5 +1,6 @@
 """Nodes that fail: how long they are left out, and what counts as a failure."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +46,17 @@ def test_what_began_before_a_node_came_back_does_not_put_it_out_again() -> None:
     assert not health.failed("no connection in time", began=2.5, now=12.5, chance=1)
     assert not health.is_out
     assert not health.reached(13.0)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_node_is_tried_once_an_attempt_has_ended(is_there: bool) -> None:
+    health = Health()
+    assert not health.tried
+    if is_there:
+        health.reached(1.0)
+    else:
+        health.failed("x", began=0.0, now=1.0, chance=1)
+    assert health.tried
 
 
 @given(st.floats(0, 2 * STEADY_S))

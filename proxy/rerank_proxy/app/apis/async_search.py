@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.apis.rest import check_params
-from rerank_proxy.app.apis.search import SearchReader
+from rerank_proxy.app.apis.search import SearchReader, native_refusal
 from rerank_proxy.app.async_searches import AsyncSearch, AsyncSearches
 from rerank_proxy.app.metrics import RequestCounter
 from rerank_proxy.concurrency.offload import offload
@@ -27,7 +27,9 @@ from rerank_proxy.search.answer.async_response import (
     refused,
 )
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.language.request import InvalidSearchError, SearchRequest
+from rerank_proxy.search.parse_faults import find_parse_fault
+from rerank_proxy.search.targets import RESPONSE_FORMAT
 from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.callers import authenticate
 from rerank_proxy.upstream.headers import of_own_answer
@@ -67,10 +69,14 @@ class SubmitAsyncSearch:
             return None
         params = context.params
         kept = tuple(pair for pair in params.pairs if pair[0] not in _NOT_OF_THE_SEARCH)
-        with stages.stage("parse", "parse"):
-            request = await offload(
-                len(context.body), self._reader.read, context.index, Params(kept), context.body
-            )
+        try:
+            with stages.stage("parse", "parse"):
+                request = await offload(
+                    len(context.body), self._reader.read, context.index, Params(kept), context.body
+                )
+        except InvalidSearchError as refused_here:
+            fault = find_parse_fault(context.body, context.upstream(), params.only(RESPONSE_FORMAT))
+            raise await native_refusal(refused_here, fault) from refused_here
         if request is None:
             return None
         context.refuse_smile()

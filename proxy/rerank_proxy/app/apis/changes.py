@@ -86,7 +86,7 @@ async def named(upstream: Upstream) -> Who:
         return _UNKNOWN
     try:
         return _who(msgspec.json.decode(reply.body, type=dict[str, Any]))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _UNKNOWN
 
 

@@ -1,7 +1,8 @@
 """`_msearch`: many searches in one request."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 
 from rerank_proxy.app.apis.context import MultiAnswer, RequestContext
 from rerank_proxy.app.apis.multi_search import MultiSearchRun, ReadItem, max_concurrent
@@ -11,7 +12,7 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.observe import stages
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import may_hold_retriever
-from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.language.request import InvalidSearchError, SearchRequest
 from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import Coalescer
 from rerank_proxy.search.msearch.fault_order import first_fault, probe, resolve
@@ -20,6 +21,9 @@ from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_faul
 from rerank_proxy.search.targets import RESPONSE_FORMAT
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
+
+_MOST_ASKED: Final = 16
+"""Of a request's items that are not valid, upstream is asked about so many."""
 
 
 class MultiSearchApi:
@@ -37,6 +41,7 @@ class MultiSearchApi:
         items, read_items, dangling, terminated = read
         context.refuse_smile()
         limit = max_concurrent(context.params)
+        read_items = await _with_first_fault(context, items, read_items, InvalidSearchError, _MOST_ASKED)
         await _check(context, items, [*read_items, dangling])
         if not terminated:
             raise lines.not_terminated()
@@ -44,7 +49,9 @@ class MultiSearchApi:
         try:
             return await MultiSearchRun(self._executor, coalescer, context.params, limit).run(read_items)
         except UpstreamRefusedError as refused:
-            await _check(context, items, await _with_parse_fault(context, read_items, refused.reply))
+            if may_be_parse_fault(refused.reply):
+                found = await _with_first_fault(context, items, read_items, SearchRequest)
+                await _check(context, items, found)
             raise
 
     def _read(self, context: RequestContext) -> "_Read | None":
@@ -103,22 +110,24 @@ def _fault(dangling: bytes) -> ElasticsearchError | None:
     return None
 
 
-async def _with_parse_fault(
-    context: RequestContext, read_items: Sequence[ReadItem], refusal: Reply
+async def _with_first_fault(
+    context: RequestContext,
+    items: Sequence[Item],
+    read_items: Sequence[ReadItem],
+    kind: type[SearchRequest | InvalidSearchError],
+    most: int | None = None,
 ) -> Sequence[ReadItem]:
-    """Return the items with the fault of the first search whose text upstream could not read in its place.
+    """Return the items with the first fault that only upstream can find in the body of one of them.
 
     Args:
-        refusal: Of a coalesced request, whose texts were not the client's.
+        kind: What the item whose body may have it was read as.
+        most: Of so many such items upstream is asked; None for all.
     """
-    if not may_be_parse_fault(refusal):
-        return read_items
     upstream, layout = context.upstream(), context.params.only(RESPONSE_FORMAT)
-    for at, item in enumerate(read_items):
-        if not isinstance(item, SearchRequest):
-            continue
+    places = (at for at, item in enumerate(read_items) if isinstance(item, kind))
+    for at in islice(places, most):
         with stages.stage("upstream"):
-            fault = await find_parse_fault(item.body, upstream, layout)
+            fault = await find_parse_fault(items[at].body, upstream, layout)
         if isinstance(fault, UpstreamRefusedError):
             raise fault
         if fault is not None:

@@ -1,6 +1,6 @@
 """Which searches are evaluated here: `_search`, and other APIs that may hold one, which are not served."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.concurrency.offload import offload
@@ -8,11 +8,14 @@ from rerank_proxy.errors import ElasticsearchError, unsupported
 from rerank_proxy.observe import stages
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import handles, holds_reranker
-from rerank_proxy.search.language.request import SearchRequest, parse_search
+from rerank_proxy.search.language.request import InvalidSearchError, SearchRequest, parse_search
 from rerank_proxy.search.language.windows import check_windows
+from rerank_proxy.search.parse_faults import find_earlier_fault
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.search.run import SearchAnswer
+from rerank_proxy.search.targets import target
 from rerank_proxy.settings import SearchSettings
+from rerank_proxy.upstream.protocol import UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.source import parse
 
@@ -59,14 +62,35 @@ class SearchApi:
     async def answer(self, context: RequestContext) -> SearchAnswer | None:
         if not context.has_json_body:
             return None
-        with stages.stage("parse", "parse"):
-            search = await offload(
-                len(context.body), self._reader.read, context.index, context.params, context.body
-            )
+        try:
+            with stages.stage("parse", "parse"):
+                search = await offload(
+                    len(context.body), self._reader.read, context.index, context.params, context.body
+                )
+        except InvalidSearchError as refused:
+            where = target(context.index, "_search", context.params.without(()))
+            fault = find_earlier_fault(context.body, context.upstream(), where)
+            raise await native_refusal(refused, fault) from refused
         if search is None:
             return None
         context.refuse_smile()
         return await self._executor.run(search, context.upstream())
+
+
+Refusal = ElasticsearchError | UpstreamRefusedError
+
+
+async def native_refusal(refused: InvalidSearchError, fault: Awaitable[Refusal | None]) -> Refusal:
+    """Return the error that native has for a search that is not valid.
+
+    Args:
+        fault: One that native finds before it validates the search, as upstream tells it.
+    """
+    try:
+        with stages.stage("upstream"):
+            return await fault or refused
+    except ElasticsearchError:  # upstream does not answer, but that the search is not valid is certain
+        return refused
 
 
 class OtherSearchApi:

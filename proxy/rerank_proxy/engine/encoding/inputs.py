@@ -22,8 +22,8 @@ class Inputs:
     texts: list[str]
     keys: list[bytes]
     """One per input of the scorer."""
-    cut: int
-    """Texts of which only the beginning is here; all of them if it is the query that was cut."""
+    cut: list[bool]
+    """Of each text, whether only the beginning is here; of all of them if it is the query that was cut."""
 
     @classmethod
     def of(
@@ -41,13 +41,15 @@ class Inputs:
             known_keys: The keys of inputs that were prepared from the same before; none to compute them.
             namespace: Part of all keys, unless it is empty; at most 64 bytes.
         """
-        cut = len(texts) if len(query) > limit else sum(len(text) > limit for text in texts)
+        query_cut = len(query) > limit
         query = _encodable(query[:limit])
         clean: list[str] = []
+        cut: list[bool] = []
         keys = [*known_keys]
         for start, end in portions(texts, _PREPARED_CHARACTERS):
             portion = [_encodable(text[:limit]) for text in texts[start:end]]
             clean += portion
+            cut += [query_cut or len(text) > limit for text in texts[start:end]]
             if not known_keys:
                 keys += _within(namespace, scorer.keys(query, portion)[scorer.texts_at if start else 0 :])
             yield

@@ -97,6 +97,10 @@ class PlainTokenizer(ABC):
         """Return ids and places as `ends` does, of all of the text."""
         return None
 
+    def decoded(self, ids: Sequence[int]) -> str | None:
+        """Return what token ids say, special tokens included; None where the tokenizer does not tell."""
+        return None
+
     def _shortened(self, text: str) -> str:
         """Return a text with the same ids, without parts that do not affect them."""
         return text
@@ -159,6 +163,9 @@ class FastTokenizer(SpecialTokenizer):
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return encoding.ids, [end for _, end in encoding.offsets]
 
+    def decoded(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(ids, skip_special_tokens=False)
+
     def with_special_tokens(self, text: str, second: str | None = None) -> Mapping[str, list[int]]:
         encoding = self._tokenizer.encode(text, second)
         return {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
@@ -188,6 +195,9 @@ class Tokenizer(SpecialTokenizer):
 
     def _ends(self, text: str) -> tuple[list[int], list[int]] | None:
         return None if self._fast is None else self._fast._ends(text)
+
+    def decoded(self, ids: Sequence[int]) -> str | None:
+        return None if self._fast is None else self._fast.decoded(ids)
 
     def _plain_ids(self, texts: Sequence[str]) -> Ids:
         if self._fast is not None:

@@ -1,6 +1,9 @@
 // The bodies of searches: with rerankers, and the same without. Pure.
 
 const RERANKER = "text_similarity_reranker";
+const USUAL_SIZE = 10;
+/** Those that search by themselves. */
+const LEAVES = new Set(["standard", "knn"]);
 /** A few sentences each: short enough for every model, and to see which part of a text answers. */
 const CHUNKS = { size: 3, chunking_settings: { strategy: "sentence", max_chunk_size: 80, sentence_overlap: 0 } };
 /** Stand before and after a matched term in highlights: characters for private use, that no text means. */
@@ -55,27 +58,42 @@ export function withEndpoint(search, endpoint) {
   return copy;
 }
 
-/** Return the search without its rerankers, for all that they look at, with the matched terms marked. */
-export function plainBody(search, fields) {
-  const copy = structuredClone(search);
-  const [outermost] = rerankers(copy);
-  const window = outermost?.rank_window_size ?? 10;
-  delete copy.min_score;
-  delete copy.from;
-  delete copy.aggs;
-  delete copy.aggregations;
+/** Return whether the order of a search's hits is a reranker's: none of its retrievers is above that. */
+export function ranksLast(search) {
+  return entry(search.retriever)[0] === RERANKER;
+}
+
+/** Return the search without its rerankers, for all that they look at. */
+export function plainBody(search) {
+  const { min_score: _lowest, from = 0, aggs: _aggs, aggregations: _aggregations, ...copy } = structuredClone(search);
+  const retriever = unranked(copy.retriever);
+  const windows = rerankers(search).map((spec) => Number(spec.rank_window_size ?? USUAL_SIZE));
   return {
     ...copy,
-    retriever: unranked(copy.retriever),
-    size: Math.max(copy.size ?? 10, window),
+    retriever,
+    size: Math.min(Math.max(Number(copy.size ?? USUAL_SIZE) + Number(from), ...windows), mostOf(retriever)),
+  };
+}
+
+/** Return a search that marks the terms by which it finds the hits. */
+export function withMarks(search, fields) {
+  return {
+    ...search,
     highlight: {
       pre_tags: [OPENS],
       post_tags: [CLOSES],
       number_of_fragments: 0,
-      max_analyzed_offset: 100_000,
+      max_analyzed_offset: -1, // as far as the index allows it
       fields: Object.fromEntries(fields.map((field) => [field, {}])),
     },
   };
+}
+
+/** Return how many hits a retriever can be asked for: those that combine others refuse more than their window. */
+function mostOf(retriever) {
+  const [type, spec] = entry(retriever);
+  if (type === "rescorer") return Math.min(...[spec.rescore].flat().map((each) => Number(each?.window_size ?? USUAL_SIZE)));
+  return spec === undefined || LEAVES.has(type) ? Infinity : Number(spec.rank_window_size ?? USUAL_SIZE);
 }
 
 function unranked(retriever) {

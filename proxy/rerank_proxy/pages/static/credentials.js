@@ -1,11 +1,18 @@
 // What the visitor has shown: in the memory of this page alone, gone when it is left. Never kept, never printed.
 
+const NAMES = { "API key": "an API key", token: "the owner of a token" };
 let token = null;
 let elasticsearch = null;
 const listeners = new Set();
 
 export function setToken(value) {
   token = value;
+  tell();
+}
+
+/** Remember a token of Elasticsearch's token service, or of a login that gives such (JWT). */
+export function setBearer(bearer) {
+  elasticsearch = { kind: "token", header: `Bearer ${bearer.replace(/^Bearer\s+/i, "")}` };
   tell();
 }
 
@@ -30,10 +37,10 @@ export function forget() {
 
 /** Return who searches, for people to read; null for a visitor without credentials. */
 export function visitor() {
-  return elasticsearch === null ? null : (elasticsearch.name ?? "an API key");
+  return elasticsearch === null ? null : (elasticsearch.name ?? NAMES[elasticsearch.kind]);
 }
 
-/** Return `API key`, `user` or null. */
+/** Return `API key`, `user`, `token` or null. */
 export function kind() {
   return elasticsearch === null ? null : elasticsearch.kind;
 }
@@ -54,6 +61,9 @@ export function headers() {
 export function onChange(listener) {
   listeners.add(listener);
 }
+
+// A browser may keep a page that is left, with all that is in its memory, for whoever goes back to it.
+addEventListener("pagehide", forget);
 
 function tell() {
   for (const listener of listeners) listener();

@@ -1,7 +1,7 @@
 // A text area for JSON: numbers of lines, and what is wrong, where.
 
 import { byId } from "./dom.js";
-import { jsonFault } from "./json_text.js";
+import { jsonFault, readJson } from "./json_text.js";
 
 const area = byId("body");
 const numbers = byId("lines");
@@ -29,7 +29,7 @@ export function check() {
   const fault = jsonFault(area.value);
   if (fault === null) {
     tell(null);
-    return JSON.parse(area.value);
+    return readJson(area.value);
   }
   tell(`Line ${fault.line}, column ${fault.column}: ${fault.message}.`);
   return undefined;

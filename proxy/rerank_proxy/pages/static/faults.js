@@ -2,12 +2,21 @@
 
 const MAX_DEPTH = 10;
 const MAX_CAUSES = 6;
+/** `[3:14]`, as Elasticsearch's parsers of bodies say it, or `line: 3, column: 14`, as that of JSON does. */
+const PLACE = /(\[(?=\d+:\d+\])|line: )(\d+)(:|, column: )(\d+)/g;
 
 /** Something that failed, as Elasticsearch, the proxy or the browser told it. */
 export class Fault extends Error {
   constructor({ status = null, type = null, reason, causes = [], where = null }) {
     super(reason);
     Object.assign(this, { status, type, reason, causes, where });
+  }
+
+  /** Return the fault with the places in what was sent as places in what was written, where that begins there. */
+  in({ line, column }) {
+    const moved = (text) =>
+      text.replace(PLACE, (_, opens, row, between, at) => `${opens}${+row + line}${between}${+at + (+row === 1 ? column : 0)}`);
+    return new Fault({ ...this, reason: moved(this.reason), causes: this.causes.map(moved) });
   }
 }
 

@@ -10,6 +10,8 @@ const VALUES = { field: "field", a: "a", b: "b", query: "query", words: "words",
 let mode = "query";
 let wanted = {};
 let unread = null;
+/** The endpoint of questions, while a body says its own. */
+let asked = "";
 
 /** Return what the form says, as `state.js` has it. */
 export function read() {
@@ -48,6 +50,8 @@ export function showMode(next) {
   if (next === "body" && mode === "query" && byId("body").dataset.written !== "yes") {
     const state = read();
     editor.write(withEndpoint(bodyOf(state), state.a));
+    asked = state.a;
+    byId("a").value = "";
   }
   mode = next;
   for (const part of document.querySelectorAll(".by-query")) part.hidden = mode !== "query";
@@ -56,7 +60,13 @@ export function showMode(next) {
   byId("by-body").setAttribute("aria-pressed", String(mode === "body"));
   const asWritten = byId("a").querySelector(".as-written");
   if (asWritten !== null) asWritten.hidden = asWritten.disabled = mode !== "body";
-  if (mode === "query" && byId("a").value === "" && byId("a").options.length > 1) byId("a").selectedIndex = 1;
+  if (mode === "query" && byId("a").value === "") chooseEndpoint();
+}
+
+/** A question names an endpoint: the one that it had before, or the first. */
+function chooseEndpoint() {
+  byId("a").value = asked;
+  if (!byId("a").value && byId("a").options.length > 1) byId("a").selectedIndex = 1;
 }
 
 /** Return the reranked search of the simple form. */

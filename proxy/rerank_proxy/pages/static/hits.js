@@ -1,11 +1,11 @@
 // One hit of a column: its place and how it moved, its scores as bars, its text, and what the model saw of it.
 
-import { move } from "./comparison.js";
+import { move, nameOf, scoreNameOf } from "./comparison.js";
 import { element } from "./dom.js";
-import { excerpt, highlighted, pieces } from "./marks.js";
+import { excerpt, highlighted, rangesIn } from "./marks.js";
 import { counted, score } from "./numbers.js";
 import { marked, seen, seenPart } from "./seen.js";
-import { textOf, titleOf } from "./texts.js";
+import { capitalised, textOf, titleOf } from "./texts.js";
 
 const EXCERPT = 170;
 const SIGNS = { up: "▲", down: "▼", same: "=", new: "new", out: "out" };
@@ -13,12 +13,13 @@ const SIGNS = { up: "▲", down: "▼", same: "=", new: "new", out: "out" };
 /**
  * Return the list item of an entry.
  *
- * about: `{column, plain, field, words}`: its column, the plain one, the field that was scored, the matched words.
+ * about: `{column, plain, field}`: its column, the plain one, the field that was scored.
  */
 export function hitItem(entry, about) {
-  const { column, field, words } = about;
+  const { column, field } = about;
   const ranked = column.key !== "plain";
-  const short = excerpt(textOf(entry.hit, field) || (entry.doc?.text ?? ""), words, EXCERPT);
+  const text = textOf(entry.hit, field) || (docOf(entry, column)?.text ?? "");
+  const short = excerpt(text, rangesIn(text, entry.plainHit, field), EXCERPT);
   return element(
     "li",
     { class: entry.place === null ? "hit outside" : "hit" },
@@ -26,9 +27,9 @@ export function hitItem(entry, about) {
     element(
       "div",
       { class: "what" },
-      element("div", { class: "top" }, element("h4", {}, titleOf(entry.hit, entry.id)), ranked && badge(entry)),
-      ...scoresAndTexts(entry, about, element("p", { class: "excerpt" }, ...marked(short, words))),
-      ...(ranked || pieces(short, words).some(({ matched }) => matched) ? [] : otherFields(entry, field, words)),
+      element("div", { class: "top" }, element("h4", { dir: "auto" }, titleOf(entry.hit, entry.id)), ranked && badge(entry)),
+      ...scoresAndTexts(entry, about, element("p", { class: "excerpt", dir: "auto" }, ...marked(short.text, short.ranges))),
+      ...(ranked || short.ranges.length > 0 ? [] : otherFields(entry, field)),
     ),
   );
 }
@@ -36,7 +37,7 @@ export function hitItem(entry, about) {
 /** Say where a hit came from, in words. */
 export function moveInWords(entry) {
   const { kind, by } = move(entry.first, entry.place);
-  if (kind === "out") return `left out, was ${entry.first}`;
+  if (kind === "out") return `${entry.why}, was ${entry.first}`;
   if (kind === "new") return "not among the plain hits";
   if (kind === "same") return "at its place";
   return `${kind} ${counted(by, "place")}, was ${entry.first}`;
@@ -53,18 +54,23 @@ function badge(entry) {
 }
 
 function scores(entry, { column, plain }) {
-  const first = ["first", "First stage", entry.firstScore, plain];
-  const model = ["model", "Model", entry.score, column];
+  const first = ["first", "first stage’s score", entry.firstScore, plain];
+  const model = ["model", scoreNameOf(column), entry.score, column];
   const shown = column.key === "plain" ? [first] : [model, first];
   return element(
     "dl",
     { class: "scores" },
     shown.filter(([, , value]) => value !== null && value !== undefined).map(([kind, name, value, scale]) =>
-      element("div", {}, element("dt", { class: "unseen" }, `${name} score`), element("dd", {}, bar(kind, value, scale), score(value))),
+      element("div", {}, element("dt", { class: "unseen" }, capitalised(name)), element("dd", {}, bar(kind, value, scale), score(value))),
     ),
-    entry.doc?.cached && element("div", {}, element("dt", { class: "unseen" }, "Score"), element("dd", { class: "chip" }, "cached")),
-    entry.place === null && element("div", {}, element("dt", { class: "unseen" }, "Left out"), element("dd", { class: "chip warning" }, whyOutside(entry))),
+    docOf(entry, column)?.cached && !isAllCached(column.ranker) && element("div", {}, element("dt", { class: "unseen" }, "Score"), element("dd", { class: "chip" }, "cached")),
+    entry.place === null && element("div", {}, element("dt", { class: "unseen" }, "Why it has no place"), element("dd", { class: "chip warning" }, entry.why)),
   );
+}
+
+/** What holds of all is said once, above them. */
+function isAllCached({ cached, scored }) {
+  return cached >= scored;
 }
 
 function bar(kind, value, { lowest, highest }) {
@@ -74,40 +80,54 @@ function bar(kind, value, { lowest, highest }) {
   return element("span", { class: `bar-of ${kind}`, "aria-hidden": "true" }, fill);
 }
 
-function whyOutside({ doc }) {
-  if (doc?.dropped) return "score below the lowest";
-  return doc?.text === null ? "no text in the field" : "left out";
+/** Return what the reranker that gave a column its order made of a document; null where none did. */
+function docOf(entry, { ranker }) {
+  return entry.ranked.find(({ reranker }) => reranker === ranker)?.doc ?? null;
 }
 
-function otherFields(entry, field, words) {
+function otherFields(entry, field) {
   return highlighted(entry.hit)
     .filter((found) => found.field !== field)
     .slice(0, 3)
-    .map((found) =>
-      element("p", { class: "excerpt" }, element("span", { class: "quiet" }, `${found.field}: `), ...marked(excerpt(found.text, words, 90), words)),
-    );
+    .map((found) => {
+      const [{ text, ranges }] = found.texts.map((each) => excerpt(each.text, each.ranges, 90));
+      return element("p", { class: "excerpt", dir: "auto" }, element("span", { class: "quiet" }, `${found.field}: `), ...marked(text, ranges));
+    });
 }
 
-/** The row of scores, the excerpt, and in its place, when asked for, what the model saw of the text. */
+/** The row of scores, the excerpt, and in its place, when asked for, what each model saw of its text. */
 function scoresAndTexts(entry, about, short) {
   const row = element("div", { class: "row between" }, scores(entry, about));
-  const { doc } = entry;
-  if (about.column.key === "plain" || !doc?.text) return [row, short];
+  const ranked = about.column.key === "plain" ? [] : entry.ranked.filter(({ reranker, doc }) => reranker.outcome === "applied" && doc.text !== null);
+  const panels = ranked.map((each) => seenPanel(each, entry, ranked.length > 1));
+  for (const { button, shown, toggle } of panels) {
+    button.addEventListener("click", () => {
+      toggle();
+      short.hidden = panels.some((each) => !each.shown.hidden);
+    });
+  }
+  row.append(element("div", { class: "buttons" }, ...panels.map(({ button }) => button)));
+  return [row, short, ...panels.map(({ shown }) => shown)];
+}
+
+/** Return the button, the panel of what one model saw, and what shows and hides it. */
+function seenPanel({ reranker, doc }, entry, isOneOfSeveral) {
   const part = seenPart(doc);
-  const panel = element("div", { class: "seen", hidden: true });
+  const shown = element("div", { class: "seen", hidden: true });
+  const isCut = doc.cut_at !== null && !(doc.chunks?.length > 0);
+  const name = isOneOfSeveral ? nameOf(reranker) : null;
+  const who = name ?? "the model";
   const button = element(
     "button",
-    { type: "button", class: part === null || doc.chunks?.length > 0 ? "plain small see" : "plain small see cut", "aria-expanded": "false" },
-    part === null ? "What the model saw" : `The model saw ${part}`,
-    element("span", { class: "unseen" }, `${doc.chunks?.length > 0 || part === null ? "" : " characters"}: ${titleOf(entry.hit, entry.id)}`),
+    { type: "button", class: isCut || doc.chunks?.some((chunk) => (chunk.cut_at ?? chunk.end) < chunk.end) ? "plain small see cut" : "plain small see", "aria-expanded": "false" },
+    part === null ? `What ${who} saw` : `${capitalised(who)} saw ${part}`,
+    element("span", { class: "unseen" }, `${isCut ? " characters" : ""}: ${titleOf(entry.hit, entry.id)}`),
   );
-  button.addEventListener("click", () => {
+  const toggle = () => {
     // Drawn when it is asked for: a window has many texts, and long ones.
-    if (panel.childElementCount === 0) panel.append(seen(doc, about.words));
-    panel.hidden = !panel.hidden;
-    short.hidden = !panel.hidden;
-    button.setAttribute("aria-expanded", String(!panel.hidden));
-  });
-  row.append(button);
-  return [row, short, panel];
+    if (shown.childElementCount === 0) shown.append(seen(doc, rangesIn(doc.text, entry.plainHit, reranker.field), { frames: reranker.frames, name }));
+    shown.hidden = !shown.hidden;
+    button.setAttribute("aria-expanded", String(!shown.hidden));
+  };
+  return { button, shown, toggle };
 }

@@ -1,5 +1,5 @@
-// Where a text stops being JSON: line, column, and what was expected there. Browsers word this each in its way,
-// and not all of them say where. Pure.
+// JSON as it is written: its integers, and where a text stops being JSON, by line, column, and what was expected there.
+// Browsers word this each in its way, and not all of them say where. Pure.
 
 const SPACE = /[ \t\n\r]*/y;
 const STRING = /"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\u0000-\u001f]*)*"/y;
@@ -93,4 +93,16 @@ function take(reader, pattern) {
   if (!pattern.test(reader.text)) return false;
   reader.at = pattern.lastIndex;
   return true;
+}
+
+/** Read JSON. An integer that no number holds exactly is a BigInt, where the browser shows how it is written. */
+export function readJson(text) {
+  return JSON.parse(text, (_, value, { source } = {}) =>
+    typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(source ?? "") ? BigInt(source) : value,
+  );
+}
+
+/** Write as JSON what readJson has read. */
+export function writeJson(value, indent = 0) {
+  return JSON.stringify(value, (_, each) => (typeof each === "bigint" ? JSON.rawJSON(String(each)) : each), indent);
 }

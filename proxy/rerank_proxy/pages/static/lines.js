@@ -1,18 +1,30 @@
 // The lines between columns that show where each hit went. A line's kind can be told without its colour: up is thick,
-// down is dashed, left out is dotted and ends in a cross. Screen readers have the table instead.
+// down is dashed, out of the hits is dotted and ends in a cross. Screen readers have the table instead.
 
 import { drawn, element } from "./dom.js";
-import { move } from "./comparison.js";
+import { move, scoreNameOf } from "./comparison.js";
+import { atCharacter } from "./marks.js";
 import { titleOf } from "./texts.js";
 
 const SLOPE_ROW = 24;
-const NAMES = { up: "moved up", down: "moved down", same: "stayed", out: "left out" };
+const NAMES = { up: "moved up", down: "moved down", same: "stayed", out: "not among the hits" };
 
-/** Make the legend of the lines. */
-export function legend() {
-  return Object.entries(NAMES).map(([kind, name]) =>
-    element("span", { class: "key" }, drawn("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" }, ...stroke(kind, [2, 5], [24, 5])), name),
+/** Make the legend of reranked columns: of the lines, of the bars and of what is marked in the texts. */
+export function legend(ranked) {
+  const lines = Object.entries(NAMES).map(([kind, name]) =>
+    key(drawn("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" }, ...stroke(kind, [2, 5], [24, 5])), name),
   );
+  const bar = (kind) => element("span", { class: `bar-of ${kind}`, "aria-hidden": "true" }, element("span", { class: "fill" }));
+  return [
+    ...lines,
+    ...[...new Set(ranked.map(scoreNameOf))].map((name) => key(bar("model"), name)),
+    key(bar("first"), "first stage’s score"),
+    key(element("mark", {}, "abc"), "found by this"),
+  ];
+}
+
+function key(sign, name) {
+  return element("span", { class: "key" }, sign, name);
 }
 
 /**
@@ -31,6 +43,7 @@ export function drawLines(svg, grid, pairs) {
       const to = right.get(key);
       if (to === undefined) continue;
       const { kind } = move(...places(key));
+      if (kind === "new") continue; // it has no place on the left that it could come from
       const line = drawn("g", { class: `line ${kind}` }, ...stroke(kind, end(from, frame, "right"), end(to, frame, "left")));
       shapes.push([kind, line]);
       made.set(key, [...(made.get(key) ?? []), line]);
@@ -80,5 +93,5 @@ function end(item, frame, side) {
 }
 
 function shortened(text) {
-  return text.length > 25 ? `${text.slice(0, 24)}…` : text;
+  return text.length > 25 ? `${text.slice(0, atCharacter(text, 24))}…` : text;
 }

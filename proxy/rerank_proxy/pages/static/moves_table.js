@@ -27,7 +27,7 @@ export function movesTable(columns) {
         element(
           "tr",
           {},
-          element("th", { scope: "row" }, titleOf(entry.hit, entry.id)),
+          element("th", { scope: "row", class: "hit-title", dir: "auto" }, titleOf(entry.hit, entry.id)),
           ...columns.flatMap(({ key }, at) => cells(found[at].get(entry.key), key)),
         ),
       ),
@@ -42,7 +42,7 @@ function headings(title, key) {
 
 function cells(entry, key) {
   const number = (text) => element("td", { class: "number" }, text);
-  const place = entry === undefined ? "–" : entry.place === null ? "left out" : String(entry.place);
+  const place = String(entry?.place ?? "–");
   const values = [number(place), number(entry === undefined ? "–" : score(entry.score))];
   return key === "plain" ? values : [...values, element("td", {}, entry === undefined ? "–" : moveInWords(entry))];
 }

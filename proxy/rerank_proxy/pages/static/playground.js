@@ -7,17 +7,18 @@ import { byId } from "./dom.js";
 import * as editor from "./editor.js";
 import { Fault } from "./faults.js";
 import * as form from "./form.js";
-import { matchedWords } from "./marks.js";
 import { movesTable } from "./moves_table.js";
 import { start as startHistory } from "./history_panel.js";
 import * as notes from "./notes.js";
 import { plan } from "./plan.js";
+import * as progress from "./progress.js";
 import { ask } from "./requests.js";
 import { inWords, outcomeOf, showResults } from "./results.js";
 import { start as startSignIn } from "./sign_in.js";
 import * as state from "./state.js";
 import { waterfall } from "./waterfall.js";
 
+const PLAIN = "The plain search";
 let running = null;
 /** Ends when the lists of the form are there: a search that is begun before waits for them. */
 let filled = Promise.resolve();
@@ -40,6 +41,7 @@ function searchOf(current) {
   if (current.mode === "query") return form.bodyOf(current);
   const written = editor.check();
   if (written === undefined) {
+    notes.show();
     editor.showFault();
     return null;
   }
@@ -47,6 +49,7 @@ function searchOf(current) {
     return readSearch(written);
   } catch (fault) {
     if (!(fault instanceof SyntaxError)) throw fault;
+    notes.show();
     editor.tell(fault.message);
     byId("body").focus();
     return null;
@@ -72,6 +75,7 @@ async function search() {
     } else if (fault instanceof Fault) {
       hideResults();
       notes.show(notes.faultNote(fault));
+      say("The search failed.");
     } else throw fault;
   } finally {
     if (running === own) busy(false);
@@ -80,41 +84,61 @@ async function search() {
 
 /** Send the searches one after the other, so that none waits for another's model and times can be compared. */
 async function run(current, wanted, signal) {
-  const { path, field, plain, sides } = plan(current, wanted);
+  const { path, field, plain, unmarked, sides } = plan(current, wanted);
   say("Searching …");
   const found = [];
-  const send = async (side) => {
-    const whole = await hitsOf(path, side.text, `The search reranked by ${side.title}`, signal);
-    return { ...side, whole, answer: whole.body, record: whole.record ?? null, from: side.body.from ?? 0 };
-  };
   let first;
   try {
-    first = await hitsOf(path, plain, "The plain search", signal);
+    first = await hitsOf(path, plain, PLAIN, signal);
   } catch (fault) {
-    // What is wrong with it is told best of the search as it was written, with its lines and columns.
-    if (fault.status === 400) await send(sides[0]);
+    if (fault.status !== 400) throw fault;
+    // What is wrong is told best of the search as it was written. Where nothing is, it is what was added to it that this
+    // Elasticsearch, or these fields, cannot do.
+    found.push(await send(path, sides[0], signal));
+    first = await hitsOf(path, unmarked, PLAIN, signal);
+  }
+  for (const side of sides.slice(found.length)) found.push(await send(path, side, signal));
+  show(current, field, first, found);
+}
+
+/** Search as one side does. What is wrong is told best of the body as it was written, by its lines and columns. */
+async function send(path, side, signal) {
+  const where = `The search reranked by ${side.title}`;
+  try {
+    const whole = await placed(path, side, where, signal);
+    return { ...side, whole, answer: whole.body, record: whole.record ?? null };
+  } catch (fault) {
+    if (fault.status === 400 && side.asWritten !== null) await placed(path, side.asWritten, where, signal);
     throw fault;
   }
-  for (const side of sides) found.push(await send(side));
-  show(current, field, first, found);
+}
+
+/** Search, and tell of faults where they are in what was written. */
+async function placed(path, { text, begins }, where, signal) {
+  try {
+    return await hitsOf(path, text, where, signal);
+  } catch (fault) {
+    throw fault instanceof Fault ? fault.in(begins) : fault;
+  }
 }
 
 /** Search. What stands between the proxy and Elasticsearch may answer with a page of its own, and status 200. */
 async function hitsOf(path, body, where, signal) {
+  progress.began(where);
   const answer = await ask("POST", path, body, { where, signal });
   if (Array.isArray(answer.body?.hits?.hits)) return answer;
   throw new Fault({ status: answer.status, reason: "The answer is not that of a search.", where });
 }
 
 function show(current, field, plain, sides) {
-  const words = matchedWords(plain.body);
-  const columns = compare(plain.body, sides, sides[0].body.size ?? 10);
+  const columns = compare(plain.body, sides);
   columns[0].answer = plain;
   notes.show(...skipped(sides), ...nothing(current, columns));
   const any = columns.some(({ entries }) => entries.length > 0);
   byId("results").hidden = !any;
   if (any) {
-    showResults(columns, { field, words });
+    byId("results-title").textContent = current.mode === "body" ? "Plain and reranked" : `Plain and reranked: “${current.query}”`;
+    showResults(columns, field);
     byId("table").replaceChildren(movesTable(columns));
   }
   byId("waterfall").replaceChildren(
@@ -157,7 +181,11 @@ function hideResults() {
 }
 
 function busy(is) {
-  if (!is) running = null;
+  if (!is) {
+    running = null;
+    progress.ended();
+    if (document.activeElement === byId("stop")) byId("go").focus(); // it is about to be hidden
+  }
   byId("stop").hidden = !is;
   byId("go").textContent = is ? "Searching …" : "Search";
   byId("search").setAttribute("aria-busy", String(is));

@@ -1,11 +1,12 @@
 // The comparison as a whole: a column for each side, the lines between them, and which side a small screen shows.
 
-import { outermost, summary } from "./comparison.js";
+import { nameOf, rerankersOf, summary } from "./comparison.js";
 import { byId, element, drawn } from "./dom.js";
 import { hitItem } from "./hits.js";
 import { drawLines, legend, slope } from "./lines.js";
 import { counted, milliseconds, score } from "./numbers.js";
 import { header } from "./requests.js";
+import { capitalised } from "./texts.js";
 
 const WIDE = { 2: "(min-width: 50rem)", 3: "(min-width: 72rem)" };
 
@@ -13,18 +14,18 @@ let redraw = () => {};
 let chosen = null;
 new ResizeObserver(() => redraw()).observe(byId("columns"));
 
-/** Show a comparison: the columns of `compare`, the scored field, the matched words. */
-export function showResults(columns, { field, words }) {
+/** Show a comparison: the columns of `compare`, and the scored field. */
+export function showResults(columns, field) {
   const [plain] = columns;
   const lists = columns.map((column) => ({ column, items: new Map() }));
   const svg = drawn("svg", { class: "lines", "aria-hidden": "true" });
   const grid = element(
     "div",
     { class: `columns of-${columns.length}` },
-    ...lists.map(({ column, items }) => columnSection(column, { plain, field, words }, items)),
+    ...lists.map(({ column, items }) => columnSection(column, { plain, field }, items)),
     svg,
   );
-  byId("legend").replaceChildren(...legend());
+  byId("legend").replaceChildren(...legend(columns.slice(1)));
   byId("columns").replaceChildren(grid);
   byId("results").hidden = false;
   const wide = matchMedia(WIDE[columns.length] ?? WIDE[2]);
@@ -41,14 +42,15 @@ export function showResults(columns, { field, words }) {
 /** Return in words what a reranked column did to the hits. */
 export function inWords(column) {
   const { up, down, same, out } = summary(column);
-  const parts = [up && `${up} up`, down && `${down} down`, same && `${same} at their place`, out && `${out} left out`];
+  const parts = [up && `${up} up`, down && `${down} down`, same && `${same} at their place`, out && `${out} not among the hits`];
   return `${column.title}: ${parts.filter(Boolean).join(", ") || "no hits"}`;
 }
 
-/** Return `{outcome, reason}` of a reranked side: as recorded, or as the header X-Rerank says. */
+/** Return `{outcome, reason}` of a reranked side, one of whose rerankers may have been skipped: as recorded, or as the header X-Rerank says. */
 export function outcomeOf(answer, record) {
-  const reranker = outermost(record);
-  if (reranker !== null) return { outcome: reranker.outcome, reason: reranker.reason };
+  const rerankers = rerankersOf(record);
+  const skipped = rerankers.find(({ outcome }) => outcome !== "applied");
+  if (rerankers.length > 0) return { outcome: skipped?.outcome ?? "applied", reason: skipped?.reason ?? null };
   const said = header(answer, "x-rerank") ?? "";
   return { outcome: /^\s*(\w+)/.exec(said)?.[1] ?? "unknown", reason: /reason=([^;,]+)/.exec(said)?.[1] ?? null };
 }
@@ -65,7 +67,7 @@ function columnSection(column, about, items) {
   return element(
     "section",
     { class: "column", "data-side": column.key, "aria-labelledby": id },
-    element("div", { class: "head" }, element("h3", { id }, column.title), element("div", { class: "facts" }, facts(column))),
+    element("div", { class: "head" }, element("h3", { id }, column.title), ...facts(column).map((row) => element("div", { class: "facts" }, row))),
     column.entries.length > 0 ? list : element("p", { class: "quiet" }, "No hits."),
   );
 }
@@ -75,26 +77,35 @@ function gap({ place, skippedBefore }) {
   return element("li", { class: "gap" }, `⋯ ${range}`);
 }
 
+/** Return rows of facts: of a column, and of each of its rerankers where there are several. */
 function facts(column) {
-  const found = [column.count > 0 && Number.isFinite(column.lowest) && ["", `scores ${score(column.lowest)} to ${score(column.highest)}`]];
-  if (column.key === "plain") found.unshift(["", milliseconds(column.answer.took_ms)]);
-  else found.unshift(...sideFacts(column));
-  return found.filter(Boolean).map(([kind, text]) => element("span", { class: `chip ${kind}` }, text));
+  const scores = column.count > 0 && Number.isFinite(column.lowest) && chip("", `scores ${score(column.lowest)} to ${score(column.highest)}`);
+  if (column.key === "plain") return [[chip("", milliseconds(column.answer.took_ms)), scores]];
+  const own = [outcomeChip(outcomeOf(column.whole, column.record)), chip("", milliseconds(column.whole.took_ms))];
+  const rerankers = rerankersOf(column.record);
+  if (rerankers.length < 2) return [[...own, ...rerankers.flatMap(rerankerFacts), scores]];
+  return [[...own, scores], ...rerankers.map((reranker) => [nameAndPlace(reranker), outcomeChip(reranker), ...rerankerFacts(reranker)])];
 }
 
-function sideFacts({ whole, record }) {
-  const reranker = outermost(record);
-  const { outcome } = outcomeOf(whole, record);
-  const times = ["", milliseconds(whole.took_ms)];
-  if (reranker === null) return [[outcome === "applied" ? "good" : "warning", outcome], times];
+function nameAndPlace(reranker) {
+  return element("span", { class: "small" }, `${capitalised(nameOf(reranker))} (${reranker.endpoint}, ${reranker.field})`);
+}
+
+function rerankerFacts(reranker) {
   return [
-    [outcome === "applied" ? "good" : "warning", outcome],
-    reranker.model && ["", reranker.model],
-    times,
-    ["", `${reranker.scored ?? "?"} scored`],
-    reranker.cached > 0 && ["accent", `${reranker.cached} from the cache`],
-    reranker.truncated > 0 && ["warning", `${counted(reranker.truncated, "text")} cut`],
+    reranker.model && chip("", reranker.model),
+    chip("", `${reranker.scored ?? "?"} scored`),
+    reranker.cached > 0 && chip("accent", `${reranker.cached} from the cache`),
+    reranker.truncated > 0 && chip("warning", `${counted(reranker.truncated, "text")} cut`),
   ];
+}
+
+function outcomeChip({ outcome }) {
+  return chip(outcome === "applied" ? "good" : "warning", outcome);
+}
+
+function chip(kind, text) {
+  return element("span", { class: `chip ${kind}` }, text);
 }
 
 function neighbours(lists) {
@@ -148,4 +159,3 @@ function showSides(columns, grid, wide) {
   wide.onchange = () => choose(chosen);
   choose(chosen);
 }
-

@@ -5,13 +5,14 @@ import { byId, opened } from "./dom.js";
 import { useSignIn } from "./requests.js";
 
 const PROMISE = "What you enter stays in the memory of this page, and is gone when you leave it.";
+/** To sign in with. */
+const WAYS = ["key", "user", "bearer"];
 const pending = new Map();
 
 /** Let requests ask for what they need, and the buttons of the header work. */
 export function start(onChange) {
   useSignIn({ token: (wrong) => once("token", () => askToken(wrong)), elasticsearch: (wrong) => once("credentials", () => askCredentials(wrong)) });
-  byId("with-key")?.addEventListener("click", () => choose(true));
-  byId("with-user")?.addEventListener("click", () => choose(false));
+  for (const way of WAYS) byId(`with-${way}`)?.addEventListener("click", () => choose(way));
   byId("sign-in")?.addEventListener("click", async () => {
     if (await once("credentials", () => askCredentials(null))) onChange();
   });
@@ -26,8 +27,14 @@ export function start(onChange) {
       dialog.close("given");
     });
   }
+  addEventListener("pagehide", emptied);
   credentials.onChange(showVisitor);
   showVisitor();
+}
+
+/** Leave nothing in a dialog that is open when its page is left. */
+function emptied() {
+  for (const form of document.querySelectorAll("dialog form")) form.reset();
 }
 
 /** Several requests that lack the same thing ask for it once. */
@@ -50,14 +57,15 @@ async function askToken(wrong) {
 /** wrong: true, what was given is not known; false, nothing was given; null, the visitor asks to sign in. */
 async function askCredentials(wrong) {
   byId("credentials-why").textContent =
-    (wrong ? "Elasticsearch does not know these credentials. " : wrong === false ? "Elasticsearch wants to know who searches. " : "") +
+    (wrong ? "Elasticsearch does not accept these credentials, or no more. " : wrong === false ? "Elasticsearch wants to know who searches. " : "") +
     `Searches run with your own rights. ${PROMISE}`;
   const given = await shown("credentials");
-  const [key, user, password] = [taken("api-key"), byId("user").value, taken("password")];
+  const [key, bearer, user, password] = [taken("api-key").trim(), taken("bearer").trim(), byId("user").value, taken("password")];
   if (!given) return false;
-  const withKey = byId("with-key").getAttribute("aria-pressed") === "true";
-  if (withKey && key.trim() !== "") credentials.setApiKey(key.trim());
-  else if (!withKey && user !== "") credentials.setUser(user, password);
+  const way = WAYS.find((each) => byId(`with-${each}`).getAttribute("aria-pressed") === "true");
+  if (way === "key" && key !== "") credentials.setApiKey(key);
+  else if (way === "bearer" && bearer !== "") credentials.setBearer(bearer);
+  else if (way === "user" && user !== "") credentials.setUser(user, password);
   else return false;
   return true;
 }
@@ -77,11 +85,11 @@ function taken(id) {
   return value;
 }
 
-function choose(withKey) {
-  byId("with-key").setAttribute("aria-pressed", String(withKey));
-  byId("with-user").setAttribute("aria-pressed", String(!withKey));
-  for (const part of document.querySelectorAll(".key-part")) part.hidden = !withKey;
-  for (const part of document.querySelectorAll(".user-part")) part.hidden = withKey;
+function choose(way) {
+  for (const each of WAYS) {
+    byId(`with-${each}`).setAttribute("aria-pressed", String(each === way));
+    for (const part of document.querySelectorAll(`.${each}-part`)) part.hidden = each !== way;
+  }
 }
 
 function showVisitor() {

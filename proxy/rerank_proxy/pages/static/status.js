@@ -17,7 +17,7 @@ let paused = false;
 let reading = false;
 let timer = null;
 let last = null;
-let all = false;
+const whole = new Set();
 
 async function refresh() {
   clearTimeout(timer);
@@ -49,7 +49,7 @@ function show(status) {
 /** What has the keyboard keeps it, although the parts are new ones. */
 function showParts() {
   const focused = document.activeElement.id;
-  byId("parts").replaceChildren(...parts(last, shownAt, all));
+  byId("parts").replaceChildren(...parts(last, shownAt, whole));
   if (focused) document.getElementById(focused)?.focus();
 }
 
@@ -77,8 +77,9 @@ byId("pause").addEventListener("click", () => {
   showAge();
 });
 byId("parts").addEventListener("click", (event) => {
-  if (event.target.id !== "all") return;
-  all = !all;
+  const name = event.target.dataset.list;
+  if (name === undefined) return;
+  if (!whole.delete(name)) whole.add(name);
   showParts();
 });
 document.addEventListener("visibilitychange", () => {

@@ -1,7 +1,7 @@
 // The parts of the status page, each from its part of status.json.
 
 import { element } from "./dom.js";
-import { bytes, duration, milliseconds, whole } from "./numbers.js";
+import { bytes, counted, duration, milliseconds, whole as grouped } from "./numbers.js";
 
 const GOOD = new Set(["ready", "applied", "evaluated", "ok", "passed"]);
 const SHORT = new Set(["Precision", "Size", "Last used", "When", "What", "Status", "Took"]);
@@ -17,7 +17,9 @@ const FIGURES = {
 };
 
 /** Return the line that says whether the proxy is ready. now: in milliseconds since 1970. */
-export function stateLine({ ready, reason, version, started_at: started }, now) {
+export function stateLine(status, now) {
+  const { ready, reason, version, started_at: started } = status;
+  const toDo = ready ? null : whatToDo(status);
   const began = Date.parse(started);
   const since = Number.isFinite(began) ? `, started ${duration((now - began) / 1000)} ago` : "";
   return element(
@@ -26,24 +28,48 @@ export function stateLine({ ready, reason, version, started_at: started }, now) 
     element("h2", {}, ready ? "✓ Ready" : "✕ Not ready"),
     element("p", {}, ready ? "Searches are reranked." : (reason ?? "")),
     element("p", { class: "since" }, `Version ${version ?? "unknown"}${since}`),
+    toDo !== null && element("p", { class: "to-do" }, element("strong", {}, "What to do: "), toDo),
   );
 }
 
-/** Return the cards of the page. all: whether every one of the latest searches is shown, not only some. */
-export function parts(status, now, all) {
+/** Say what helps a proxy that is not ready; null where nothing does, as while it stops. */
+function whatToDo({ models = [], engine: figures = {} }) {
+  const some = (state) => models.some((model) => model.state === state);
+  if (some("failed")) return "Correct what the reason names: the source of the model, its files, or the memory. It is tried again by itself, and sooner if the proxy is started again.";
+  if (some("loading")) return "Wait: a model is read in seconds, and downloaded in minutes. The log shows the progress.";
+  if (figures.missing_workers > 0) return "Give the proxy more memory, or fewer workers: the log says how they ended. They are started again by themselves.";
+  if (Object.keys(figures).length > 0) return null;
+  return "Wait a minute. If this stays, the log says how the reranking process ended, and when it is started again.";
+}
+
+/** Return the cards of the page. whole: the names of long lists of which all is shown, not only some. */
+export function parts(status, now, whole) {
   const latest = status.recent ?? [];
+  const byNeed = worstFirst(status.endpoints ?? []);
+  const some = (name, list) => (whole.has(name) ? list : list.slice(0, FEW));
+  const { mrr = [], interleaved = [] } = status.online ?? {};
   return [
     card("Models", models(status.models ?? []), "The proxy has no models of its own. Endpoints of services need none.", true),
     card("Engine", engine(status.engine ?? {}), "The reranking process does not tell."),
     card("Elasticsearch", nodes(status.upstream ?? []), "No node is known."),
-    card("Endpoints", endpoints(status.endpoints ?? []), "There is no endpoint that reranks: `rerank-proxy endpoints put` makes one.", true),
-    card("Latest searches and calls", recent(all ? latest : latest.slice(0, FEW), now), "Nothing was reranked since the start.", true, latest.length > FEW && more(latest.length, all)),
+    card("Endpoints", endpoints(some("endpoints", byNeed)), "There is no endpoint that reranks: `rerank-proxy endpoints put` makes one.", true, more("endpoints", byNeed, whole)),
+    ...(mrr.length > 0 ? [card("Where users click", ranks(mrr), "", true)] : []),
+    ...(interleaved.length > 0 ? [card("Which order users prefer", preferences(interleaved), "", true)] : []),
+    card("Latest searches and calls", recent(some("latest", latest), now), "Nothing was reranked since the start.", true, more("latest", latest, whole)),
     card("Settings that differ from the default", settings(status.settings ?? []), "All are as by default.", true),
   ];
 }
 
-function more(number, all) {
-  return element("button", { id: "all", type: "button" }, all ? `Show the latest ${FEW}` : `Show all ${number}`);
+/** Return the button that shows all of a list, or again only some. */
+function more(name, list, whole) {
+  if (list.length <= FEW) return null;
+  return element("button", { id: `all-${name}`, type: "button", class: "more", "data-list": name }, whole.has(name) ? `Show the first ${FEW}` : `Show all ${list.length}`);
+}
+
+/** Those that cannot be used come first, then those that fail: among many they must not be looked for. */
+function worstFirst(all) {
+  const rank = ({ usable, reason }) => (usable ? (reason ? 1 : 2) : 0);
+  return [...all].sort((one, other) => rank(one) - rank(other));
 }
 
 function card(title, content, empty, broad = false, below = null) {
@@ -81,7 +107,7 @@ function engine(figures) {
         "div",
         { class: name === "missing_workers" && value > 0 ? "fault" : null },
         element("dt", {}, FIGURES[name] ?? name.replaceAll("_", " ")),
-        element("dd", {}, name.endsWith("bytes") ? bytes(value) : whole(value)),
+        element("dd", {}, name.endsWith("bytes") ? bytes(value) : grouped(value)),
       ),
     ),
   );
@@ -90,16 +116,22 @@ function engine(figures) {
 function nodes(all) {
   return table(
     ["Node", "State"],
-    all.map(({ node, up, ...more }) => [
+    all.map(({ node, up, tried = true, ...more }) => [
       node,
-      [up === null || up === undefined ? chip("not known yet") : up ? chip("up", "good") : chip("down", "fault"), details(more)],
+      [tried ? (up ? chip("up", "good") : chip("down", "fault")) : chip("not tried yet"), details(more)],
     ]),
   );
 }
 
-function details(more) {
-  const found = Object.entries(more).filter(([, value]) => typeof value === "string" || (typeof value === "number" && value > 0));
-  return found.length > 0 && element("span", { class: "detail" }, found.map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`).join(", "));
+function details({ requests, failures, times_left_out: times, reason, tried_in_s: next }) {
+  const found = [
+    reason,
+    typeof next === "number" && `tried again in ${duration(next)}`,
+    requests > 0 && `${counted(requests, "request")} under way`,
+    failures > 0 && `${counted(failures, "attempt")} to connect failed`,
+    times > 0 && `left out ${counted(times, "time")}`,
+  ].filter(Boolean);
+  return found.length > 0 && element("span", { class: reason ? "detail fault" : "detail" }, found.join("; "));
 }
 
 function endpoints(all) {
@@ -109,9 +141,37 @@ function endpoints(all) {
       id,
       service,
       model,
-      [usable ? chip("usable", "good") : chip("not usable", "fault"), reason && element("span", { class: "detail" }, reason)],
+      [usability(usable, reason), reason && element("span", { class: `detail ${usable ? "" : "fault"}` }, reason)],
     ]),
   );
+}
+
+/** An endpoint that can be called has a reason to be looked at where its last call failed. */
+function usability(usable, reason) {
+  if (!usable) return chip("not usable", "fault");
+  return reason ? chip("failing", "warning") : chip("usable", "good");
+}
+
+/** Means of the reciprocal rank of what is clicked, since the start. */
+function ranks(all) {
+  return table(
+    ["Endpoint", "Part", "Searches with clicks", "MRR before", "MRR after"],
+    all.map(({ endpoint, mode, searches, before, after }) => [endpoint, mode, grouped(searches), before.toFixed(3), after.toFixed(3)]),
+  );
+}
+
+/** Wins of endpoints in interleaved searches, since the start. */
+function preferences(all) {
+  return table(
+    ["Endpoint", "Against", "Wins", "Losses", "Ties", "Preferred"],
+    all.map(({ endpoint, against, win, loss, tie, preferred }) => [endpoint, against === "first_stage" ? "first stage" : against, grouped(win), grouped(loss), grouped(tie), known(preferred, preference)]),
+  );
+}
+
+function preference({ share, low, high }) {
+  const [at, from, to] = [share, low, high].map((part) => `${Math.round(100 * part)} %`);
+  const [text, kind] = low > 0.5 ? ["preferred", "good"] : high < 0.5 ? ["not preferred", "warning"] : ["undecided"];
+  return [chip(text, kind), element("span", { class: "detail" }, `${at}, between ${from} and ${to}`)];
 }
 
 function recent(all, now) {

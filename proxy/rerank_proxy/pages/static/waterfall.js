@@ -1,5 +1,6 @@
 // Where the time of each side went, stage by stage, as a table whose last column is drawn to one scale.
 
+import { nameOf, rerankersOf } from "./comparison.js";
 import { drawn, element } from "./dom.js";
 import { milliseconds } from "./numbers.js";
 
@@ -48,7 +49,8 @@ function scale(whole) {
 
 function body({ title, took_ms: took, record }, whole) {
   const stages = grouped(record?.stages ?? []);
-  const rows = stages.slice(0, AT_MOST).map((stage) => stageRow(stage, whole));
+  const rerankers = rerankersOf(record);
+  const rows = stages.slice(0, AT_MOST).map((stage) => stageRow(stage, whole, rerankers.length > 1 ? rerankers : []));
   if (stages.length > AT_MOST) {
     rows.push(element("tr", {}, element("td", { colspan: 5, class: "quiet" }, `${stages.length - AT_MOST} further stages are not shown.`)));
   }
@@ -58,7 +60,7 @@ function body({ title, took_ms: took, record }, whole) {
     element(
       "tr",
       { class: "whole" },
-      element("th", { scope: "rowgroup" }, title, record?.cut && element("span", { class: "quiet" }, " (parts of the record were left out for their size)")),
+      element("th", { scope: "rowgroup" }, element("span", { class: "title" }, title), record?.cut && element("span", { class: "quiet" }, " (parts of the record were left out for their size)")),
       element("td", { class: "about" }),
       element("td", { class: "from" }),
       element("td", { class: "number" }, milliseconds(took)),
@@ -68,24 +70,36 @@ function body({ title, took_ms: took, record }, whole) {
   );
 }
 
-/** Join what is done piece by piece: stages of one kind and label that follow each other have one row. */
+/** Join what is done piece by piece: stages of one kind, label and reranker that follow each other have one row. */
 function grouped(stages) {
   const groups = [];
-  for (const { stage, label, start_ms: start, end_ms: end } of stages) {
+  for (const { stage, label, reranker = null, start_ms: start, end_ms: end } of stages) {
     const last = groups.at(-1);
-    if (last?.stage === stage && last.label === label) last.spans.push([start, end]);
-    else groups.push({ stage, label, spans: [[start, end]] });
+    if (last?.stage === stage && last.label === label && last.reranker === reranker) last.spans.push([start, end]);
+    else groups.push({ stage, label, reranker, spans: [[start, end]] });
   }
   return groups;
 }
 
-function stageRow({ stage, label, spans }, whole) {
-  const took = spans.reduce((sum, [start, end]) => sum + end - start, 0);
+/** Return how long any of the spans was under way: those side by side count once. They are in the order of beginnings. */
+function length(spans) {
+  let [took, until] = [0, -Infinity];
+  for (const [start, end] of spans) {
+    took += Math.max(0, end - Math.max(start, until));
+    until = Math.max(until, end);
+  }
+  return took;
+}
+
+function stageRow({ stage, label, reranker, spans }, whole, several) {
+  const took = length(spans);
+  const whose = several.find(({ number }) => number === reranker);
+  const about = label && label !== stage ? label : (MEANINGS[stage] ?? "");
   return element(
     "tr",
     {},
     element("th", { scope: "row" }, stage),
-    element("td", { class: "about" }, label && label !== stage ? label : (MEANINGS[stage] ?? "")),
+    element("td", { class: "about" }, whose === undefined ? about : `${about}: ${nameOf(whose)}`),
     element("td", { class: "from number" }, milliseconds(spans[0][0])),
     element("td", { class: "number" }, milliseconds(took)),
     element("td", { class: "chart" }, chart(stage, spans, whole)),

@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+Pair = tuple[str, str]
+"""The ids of a query and of a document."""
+
 
 class Act(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a judge has said of a document.
@@ -28,7 +31,7 @@ class Act(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     at: str = ""
 
     @property
-    def pair(self) -> tuple[str, str]:
+    def pair(self) -> Pair:
         return self.query, self.document
 
 
@@ -37,19 +40,24 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def grades_of(acts: Iterable[Act]) -> dict[tuple[str, str], int | None]:
+def grades_of(acts: Iterable[Act]) -> dict[Pair, int | None]:
     """Return what counts in the end, with None where the judge was not sure. What has been taken back is left
     out, and so are scores.
     """
-    grades: dict[tuple[str, str], int | None] = {}
+    grades: dict[Pair, int | None] = {}
     for act in acts:
-        if act.grade is None and not act.unsure:
-            grades.pop(act.pair, None)
-        else:
-            grades[act.pair] = None if act.unsure else act.grade
+        record(act, grades)
     return grades
 
 
-def scored(acts: Iterable[Act]) -> dict[tuple[str, str], float]:
+def record(act: Act, grades: dict[Pair, int | None]) -> None:
+    """Change grades by what a judge says now."""
+    if act.grade is None and not act.unsure:
+        grades.pop(act.pair, None)
+    else:
+        grades[act.pair] = None if act.unsure else act.grade
+
+
+def scored(acts: Iterable[Act]) -> dict[Pair, float]:
     """Return the last score of each document."""
     return {act.pair: act.score for act in acts if act.score is not None}

@@ -8,9 +8,11 @@ coefficient of agreement for nominal scales" (1960), and "Weighted kappa" (1968)
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
-Pair = tuple[str, str]
-"""The ids of a query and of a document."""
+from rerank_proxy.relevance.judging.acts import Pair
+
 Grades = Mapping[Pair, int]
 
 
@@ -67,6 +69,31 @@ def _kappa(table: Sequence[Sequence[int]], weight: Callable[[int, int], float]) 
     seen = sum(weight(one, other) * table[one][other] for one in grades for other in grades)
     by_chance = sum(weight(one, other) * rows[one] * columns[other] for one in grades for other in grades)
     return 1 - total * seen / by_chance if by_chance else None
+
+
+def agreements(judged: Mapping[str, Mapping[Pair, int | None]], highest: int) -> list[dict[str, Any]]:
+    """Return the agreement of each two judges who have graded the same documents."""
+    sure = {
+        name: {pair: grade for pair, grade in grades.items() if grade is not None}
+        for name, grades in judged.items()
+    }
+    found = []
+    for one, other in combinations(sorted(sure), 2):
+        compared = agreement(sure[one], sure[other], highest)
+        if compared.documents:
+            found.append(
+                {
+                    "between": [one, other],
+                    "documents": compared.documents,
+                    "equal": compared.equal,
+                    "kappa": compared.kappa,
+                    "linear": compared.linear,
+                    "quadratic": compared.quadratic,
+                    "relevant": compared.relevant,
+                    "table": [[*row] for row in compared.table],
+                }
+            )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

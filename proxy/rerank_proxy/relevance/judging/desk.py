@@ -2,17 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 from rerank_proxy.relevance.growing import LineFile
-from rerank_proxy.relevance.judging.acts import Act, grades_of, now
-from rerank_proxy.relevance.judging.agreement import Conflict, agreement, conflicts
+from rerank_proxy.relevance.judging.acts import Act, Pair, grades_of, now, record
+from rerank_proxy.relevance.judging.agreement import Conflict, agreements, conflicts
 from rerank_proxy.relevance.judging.pool import Pooled, shuffled
 from rerank_proxy.relevance.judging.texts import Document, Texts
 from rerank_proxy.relevance.judging.workspace import Workspace, person_grades
-
-Pair = tuple[str, str]
 
 
 class UnknownError(Exception):
@@ -50,12 +47,15 @@ class Desk:
     def _progress(self, query: str) -> dict[str, Any]:
         pool = self._pools[query]
         given = [self._grades[query, each] for each in pool.documents if (query, each) in self._grades]
+        return self._counted(query, len(pool.documents), len(given), given.count(None))
+
+    def _counted(self, query: str, documents: int, judged: int, unsure: int = 0) -> dict[str, Any]:
         return {
             "id": query,
-            "text": pool.text,
-            "documents": len(pool.documents),
-            "judged": len(given),
-            "unsure": given.count(None),
+            "text": self._pools[query].text,
+            "documents": documents,
+            "judged": judged,
+            "unsure": unsure,
         }
 
     async def query(self, query: str) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Desk:
         act = self._act(query, document, grade, unsure=unsure)
         async with self._turn:
             await asyncio.to_thread(self._acts.add, [act])
-            _apply(self._grades, act)
+            record(act, self._grades)
         return self._progress(query)
 
     def _act(
@@ -134,13 +134,7 @@ class Desk:
         return {
             "agreement": agreements(judged, self._workspace.plan.highest),
             "queries": [
-                {
-                    "id": query,
-                    "text": self._pools[query].text,
-                    "documents": len(each),
-                    "judged": sum((query, one.document) in resolved for one in each),
-                    "unsure": 0,
-                }
+                self._counted(query, len(each), sum((query, one.document) in resolved for one in each))
                 for query, each in queries.items()
             ],
         }
@@ -171,49 +165,11 @@ class Desk:
         _, found, resolved = await asyncio.to_thread(self._others)
         mine = [each for each in found if each.query == query]
         judged = sum((query, each.document) in resolved for each in mine)
-        return {
-            "id": query,
-            "text": self._pools[query].text,
-            "documents": len(mine),
-            "judged": judged,
-            "unsure": 0,
-        }
+        return self._counted(query, len(mine), judged)
 
     def _decide(self, act: Act) -> None:
         with self._workspace.resolved_file() as file:
             file.add([act])
-
-
-def agreements(judged: Mapping[str, Mapping[Pair, int | None]], highest: int) -> list[dict[str, Any]]:
-    """Return the agreement of each two judges who have graded the same documents."""
-    sure = {
-        name: {pair: grade for pair, grade in grades.items() if grade is not None}
-        for name, grades in judged.items()
-    }
-    found = []
-    for one, other in combinations(sorted(sure), 2):
-        compared = agreement(sure[one], sure[other], highest)
-        if compared.documents:
-            found.append(
-                {
-                    "between": [one, other],
-                    "documents": compared.documents,
-                    "equal": compared.equal,
-                    "kappa": compared.kappa,
-                    "linear": compared.linear,
-                    "quadratic": compared.quadratic,
-                    "relevant": compared.relevant,
-                    "table": [[*row] for row in compared.table],
-                }
-            )
-    return found
-
-
-def _apply(grades: dict[Pair, int | None], act: Act) -> None:
-    if act.grade is None and not act.unsure:
-        grades.pop(act.pair, None)
-    else:
-        grades[act.pair] = act.grade
 
 
 def _shown(

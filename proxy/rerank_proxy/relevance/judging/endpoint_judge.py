@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rerank_proxy.relevance.endpoints import scores_of
+from rerank_proxy.relevance.client.endpoints import scores_of
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.growing import LineFile
 from rerank_proxy.relevance.judging.acts import Act, now, scored
 from rerank_proxy.relevance.judging.pool import Pooled
 from rerank_proxy.relevance.judging.texts import Texts, joined
 from rerank_proxy.relevance.progress import Progress
-from rerank_proxy.relevance.searching import RefusedError, Searcher
 from rerank_proxy.relevance.templates import QUERY, filled, names_in
 from rerank_proxy.relevance.workers import work_on
 
@@ -102,11 +102,8 @@ class Asking:
         self._reason: str | None = None
         self._in_a_row = 0
 
-    async def run(self, pools: Mapping[str, Pooled], file: LineFile[Act], workers: int) -> Asked:
+    async def run(self, pools: Mapping[str, Pooled], file: LineFile[Act]) -> Asked:
         """Score the documents that have no score yet, and save each call's scores at once.
-
-        Args:
-            workers: How many calls are under way at once.
 
         Raises:
             RelevanceError: The server cannot be reached, there is no such endpoint, the caller may not use
@@ -135,7 +132,7 @@ class Asking:
             for query, names in wanted.items()
             for begin in range(0, len(names), size)
         )
-        await work_on(batches, score, workers)
+        await work_on(batches, score, self._searcher.concurrency)
         return self._asked()
 
     def _told(self) -> None:

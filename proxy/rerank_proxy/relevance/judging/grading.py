@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from rerank_proxy.relevance.judging.acts import Pair
+
 Way = Literal["thresholds", "quantiles"]
 
 
@@ -41,7 +43,7 @@ class Grading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.way == "quantiles" and not all(0 <= bound <= 1 for bound in self.bounds):
             raise InvalidGradingError(f"the quantiles {_shown(self.bounds)} are not all between 0 and 1")
 
-    def grades(self, scores: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], int]:
+    def grades(self, scores: Mapping[Pair, float]) -> dict[Pair, int]:
         """Return a grade for each score."""
         bounds = self.bounds if self.way == "thresholds" else quantiles([*scores.values()], self.bounds)
         return {pair: sum(score >= bound for bound in bounds) for pair, score in scores.items()}

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from rerank_proxy.relevance.client.searching import RefusedError, Searcher
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.growing import LineFile
 from rerank_proxy.relevance.judging.pool import Pooled, pooled
 from rerank_proxy.relevance.judging.workspace import Workspace
 from rerank_proxy.relevance.judgments import Query
 from rerank_proxy.relevance.progress import Progress
-from rerank_proxy.relevance.searching import RefusedError, Searcher
 from rerank_proxy.relevance.systems import System
 from rerank_proxy.relevance.workers import work_on
 
@@ -20,13 +20,9 @@ async def make_pool(
     systems: Sequence[System],
     searcher: Searcher,
     progress: Progress,
-    workers: int,
 ) -> None:
     """Pool the queries that are not pooled yet. Each is kept as soon as all systems have answered it, so that
     what is interrupted goes on where it was.
-
-    Args:
-        workers: How many queries are under way at once.
 
     Raises:
         RelevanceError: The server refuses a search or cannot be reached, a reranker does not rerank, the pool
@@ -43,7 +39,7 @@ async def make_pool(
             progress("pooling", len(file.lines), len(queries))
 
         turn = asyncio.Lock()
-        await work_on(missing, pool, workers)
+        await work_on(missing, pool, searcher.concurrency)
 
 
 def _missing(workspace: Workspace, queries: Mapping[str, Query], file: LineFile[Pooled]) -> list[Query]:

@@ -14,10 +14,10 @@ import msgspec
 
 from rerank_proxy.relevance import files
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.judging.acts import Act
-from rerank_proxy.relevance.judging.desk import agreements
+from rerank_proxy.relevance.judging.acts import Act, Pair
+from rerank_proxy.relevance.judging.agreement import agreements
 from rerank_proxy.relevance.judging.settling import Settled
-from rerank_proxy.relevance.judging.workspace import Machine, Workspace, person_grades
+from rerank_proxy.relevance.judging.workspace import ENDPOINT, Machine, Workspace, all_grades
 
 SUFFIX: Final = ".judged.json"
 _MAX_BYTES: Final = 1 << 20
@@ -40,27 +40,37 @@ def models_of(judgments: Path) -> list[str]:
     if content is None:
         return []
     try:
-        told = msgspec.json.decode(content)
-        machines = [each for each in told["judges"] if each["kind"] == "endpoint" and each["grades"] > 0]
-        return [name for each in machines for name in (each["endpoint"], each["model"]) if name]
-    except (msgspec.DecodeError, KeyError, TypeError, UnicodeDecodeError, RecursionError):
+        judges = msgspec.json.decode(content, type=_Told).judges
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise RelevanceError(f"{path}: is damaged; write the judgments again") from None
+    machines = [each for each in judges if isinstance(each, _EndpointJudge) and each.grades > 0]
+    return [name for each in machines for name in (each.endpoint, each.model) if name]
+
+
+class _PersonJudge(msgspec.Struct, tag_field="kind", tag="person"):
+    pass
+
+
+class _EndpointJudge(msgspec.Struct, tag_field="kind", tag="endpoint"):
+    grades: int
+    endpoint: str
+    model: str | None
+
+
+class _Told(msgspec.Struct):
+    judges: list[_PersonJudge | _EndpointJudge]
 
 
 def told(
     workspace: Workspace,
     settled: Settled,
     persons: Mapping[str, list[Act]],
-    machines: Mapping[str, tuple[Machine, Mapping[tuple[str, str], int]]],
+    machines: Mapping[str, tuple[Machine, Mapping[Pair, int]]],
     made_at: datetime,
 ) -> dict[str, Any]:
     """Return what there is to tell about judgments."""
     plan = workspace.plan
     documents = sum(len(pool.documents) for pool in workspace.pool().values())
-    judged = {
-        **person_grades(persons),
-        **{f"endpoint:{name}": grades for name, (_, grades) in machines.items()},
-    }
     by = Counter(source for sources in settled.sources.values() for source in sources.split("+"))
     return {
         "made_at": made_at.isoformat(timespec="seconds"),
@@ -79,11 +89,11 @@ def told(
         "unsure": settled.unsure,
         "judges": [
             *(_person(name, acts, by[name]) for name, acts in persons.items()),
-            *(_machine(name, machine, by[f"endpoint:{name}"]) for name, (machine, _) in machines.items()),
+            *(_machine(name, machine, by[f"{ENDPOINT}{name}"]) for name, (machine, _) in machines.items()),
         ],
         "agreement": [
             {name: value for name, value in each.items() if name != "table"}
-            for each in agreements(judged, plan.highest)
+            for each in agreements(all_grades(persons, machines), plan.highest)
         ],
     }
 

@@ -20,10 +20,10 @@ from rerank_proxy.observe.admin_access import Access
 from rerank_proxy.observe.admin_bodies import json_body
 from rerank_proxy.observe.bounded import BoundedConnections
 from rerank_proxy.pages import assets
+from rerank_proxy.relevance.client.searching import RefusedError, UnreachableError
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.desk import Desk, UnknownError
 from rerank_proxy.relevance.judging.sessions import Sessions
-from rerank_proxy.relevance.searching import RefusedError, UnreachableError
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,12 @@ grade 0: measures count unjudged documents as not relevant, and can also leave t
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
-from rerank_proxy.relevance.judging.workspace import RESOLVED
+from rerank_proxy.relevance.judging.acts import Pair
+from rerank_proxy.relevance.judging.workspace import ENDPOINT, RESOLVED
 
-Pair = tuple[str, str]
 Rule = Literal["leave-out", "lower", "higher"]
-
-RULES: Final[tuple[Rule, ...]] = ("leave-out", "lower", "higher")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +49,21 @@ def settle(
     grades: dict[Pair, int] = {}
     sources: dict[Pair, str] = {}
     left = unsure = 0
-    for pair in sorted(_pairs(persons.values()) | resolved.keys()):
-        if pair in resolved:
-            decided = resolved[pair]
-            if decided is None:
-                unsure += 1
-            else:
-                grades[pair], sources[pair] = decided, RESOLVED
-            continue
-        given = {name: grade for name, graded in persons.items() if (grade := graded.get(pair)) is not None}
-        values = {*given.values()}
-        if len(values) > 1:
-            left += 1
-        if not values:
-            unsure += 1
-        elif len(values) == 1 or rule != "leave-out":
-            grades[pair] = min(values) if rule == "lower" else max(values)
-            sources[pair] = "+".join(name for name, grade in given.items() if grade == grades[pair])
-    seen = _pairs(persons.values()) | resolved.keys()
+    read = _pairs(persons.values()) | resolved.keys()
+    for pair in sorted(read):
+        given = {RESOLVED: resolved} if pair in resolved else persons
+        sure = {name: grade for name, graded in given.items() if (grade := graded.get(pair)) is not None}
+        differ = len({*sure.values()}) > 1
+        unsure += not sure
+        left += differ
+        if sure and (rule != "leave-out" or not differ):
+            grade = min(sure.values()) if rule == "lower" else max(sure.values())
+            grades[pair] = grade
+            sources[pair] = "+".join(name for name, each in sure.items() if each == grade)
     for name, graded in endpoints.items():
         for pair, grade in graded.items():
-            if pair not in seen and pair not in grades:
-                grades[pair], sources[pair] = grade, f"endpoint:{name}"
+            if pair not in read and pair not in grades:
+                grades[pair], sources[pair] = grade, f"{ENDPOINT}{name}"
     return Settled(grades, sources, left, unsure)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rerank_proxy.relevance.searching import Searcher
+from rerank_proxy.relevance.client.searching import Searcher
 
 MAX_CHARACTERS: Final = 20_000
 """Of one field; more is not shown to a person."""
@@ -43,7 +43,7 @@ def texts_of(searcher: Searcher, index: str, fields: Sequence[str]) -> Texts:
         found: dict[str, Document] = {}
         for begin in range(0, len(ids), _BATCH):
             answer = await searcher.search(index, body_of(ids[begin : begin + _BATCH], fields))
-            found |= documents_of(answer.answer["hits"]["hits"], fields)
+            found |= {name: document_of(values, fields) for name, values in answer.fields.items()}
         return found
 
     return fetched
@@ -51,23 +51,20 @@ def texts_of(searcher: Searcher, index: str, fields: Sequence[str]) -> Texts:
 
 def body_of(ids: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
     """Return a search for documents by their ids, with their fields as the index understands them: subfields,
-    runtime fields and aliases too.
+    runtime fields and aliases too. An object has no value of its own, so its members are asked for as well.
     """
     return {
         "query": {"ids": {"values": [*ids]}},
         "size": len(ids),
         "_source": False,
-        "fields": [*fields],
+        "fields": [*fields, *(f"{name}.*" for name in fields)],
         "track_total_hits": False,
     }
 
 
-def documents_of(hits: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> dict[str, Document]:
-    """Return documents by their ids. Where several indices have one of the same id, the first counts."""
-    found: dict[str, Document] = {}
-    for hit in hits:
-        found.setdefault(hit["_id"], [*_fields(hit.get("fields", {}), fields)])
-    return found
+def document_of(values: Mapping[str, Any], fields: Sequence[str]) -> Document:
+    """Return a document by the values of its fields."""
+    return [*_fields(values, fields)]
 
 
 def _fields(values: Mapping[str, Any], fields: Sequence[str]) -> Iterator[FieldText]:
@@ -78,9 +75,19 @@ def _fields(values: Mapping[str, Any], fields: Sequence[str]) -> Iterator[FieldT
 
 
 def _names(values: Mapping[str, Any], fields: Sequence[str]) -> list[str]:
-    """Return the names that there are: those that were chosen, and then those that a pattern has found."""
+    """Return the names that there are: those that were chosen, and then those that a pattern has found. Of
+    these, a field within one that is there too has the same text, indexed in another way.
+    """
     chosen = [name for name in fields if name in values]
-    return chosen + sorted(values.keys() - {*chosen})
+    found = sorted(values.keys() - {*chosen})
+    return chosen + [name for name in found if not any(outer in values for outer in _around(name))]
+
+
+def _around(name: str) -> Iterator[str]:
+    """Yield the names of what a field is within."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
 
 
 def _texts(value: Any) -> Iterator[str]:

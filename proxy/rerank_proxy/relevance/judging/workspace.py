@@ -20,11 +20,10 @@ import msgspec
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.files import read_if_exists, write
 from rerank_proxy.relevance.growing import LineFile, read_lines
-from rerank_proxy.relevance.judging.acts import Act, grades_of, scored
+from rerank_proxy.relevance.judging.acts import Act, Pair, grades_of, scored
 from rerank_proxy.relevance.judging.grading import Grading, InvalidGradingError
 from rerank_proxy.relevance.judging.pool import Pooled, dealt
 
-Pair = tuple[str, str]
 T = TypeVar("T")
 
 SCALE: Final = (
@@ -36,6 +35,8 @@ SCALE: Final = (
 """What the grades mean unless it is said otherwise."""
 RESOLVED: Final = "resolved"
 """The name in place of a judge's for what was decided between judges."""
+ENDPOINT: Final = "endpoint:"
+"""Stands before the name of a judge that is an endpoint, wherever persons are named too."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _POOL: Final = "pool.jsonl"
 _MAX_PLAN: Final = 1 << 20
@@ -79,7 +80,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         endpoint: Its inference id.
         service, model: As the proxy shows them; None where it does not.
-        field: What of a document was scored: the fields, joined by line breaks.
+        fields: What of a document was scored, joined by line breaks.
         prompt: What it was asked for each document, for a chat model; None for a reranker.
     """
 
@@ -206,11 +207,20 @@ class Workspace:
         return _read(file, Machine, "remove it") if file.exists() else None
 
     def keep_machine(self, name: str, machine: Machine) -> None:
-        """Write who an endpoint is and how its scores become grades.
+        """Write who an endpoint is and how its scores become grades. Other bounds apply to scores that are
+        there; another model or prompt does not go with them.
 
         Raises:
-            RelevanceError: It cannot be written.
+            RelevanceError: There are scores of another one, or it cannot be written.
         """
+        former = self.machine(name)
+        if former is not None and self._scores(name):
+            for what in ("endpoint", "service", "model", "prompt", "fields"):
+                if getattr(former, what) != getattr(machine, what):
+                    raise RelevanceError(
+                        f"{name} has judged here with another {what} before: remove "
+                        f"{self.path / 'endpoints' / name}.json and .jsonl to begin anew"
+                    )
         _write(self.path / "endpoints" / f"{name}.json", machine)
 
     def _machine_names(self) -> Iterator[str]:
@@ -220,8 +230,10 @@ class Workspace:
     def _machine(self, name: str) -> tuple[Machine, dict[Pair, int]]:
         machine = self.machine(name)
         assert machine is not None  # its file was listed
-        scores = scored(read_lines(self.path / "endpoints" / f"{name}.jsonl", Act))
-        return machine, machine.grading.grades(scores)
+        return machine, machine.grading.grades(self._scores(name))
+
+    def _scores(self, name: str) -> dict[Pair, float]:
+        return scored(read_lines(self.path / "endpoints" / f"{name}.jsonl", Act))
 
     def _acts(self, file: Path) -> list[Act]:
         acts = read_lines(file, Act)
@@ -237,6 +249,16 @@ class Workspace:
 def person_grades(persons: Mapping[str, list[Act]]) -> dict[str, dict[Pair, int | None]]:
     """Return what counts of each person's acts."""
     return {name: grades_of(acts) for name, acts in persons.items()}
+
+
+def all_grades(
+    persons: Mapping[str, list[Act]], machines: Mapping[str, tuple[Machine, Mapping[Pair, int]]]
+) -> dict[str, Mapping[Pair, int | None]]:
+    """Return the grades of persons and of endpoints, by names that tell which is which."""
+    return {
+        **person_grades(persons),
+        **{f"{ENDPOINT}{name}": grades for name, (_, grades) in machines.items()},
+    }
 
 
 def check_name(name: str) -> None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
-from rerank_proxy.relevance.evaluation import Evaluation
-from rerank_proxy.relevance.report.tables import number, signed
-from rerank_proxy.relevance.results import Result, Results
+from rerank_proxy.relevance.evaluation.results import Result, Results
+from rerank_proxy.relevance.evaluation.running import Evaluation
+from rerank_proxy.relevance.numbers import number, signed
 
 MOST: Final = 10
 _HITS: Final = 10

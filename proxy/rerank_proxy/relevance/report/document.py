@@ -6,10 +6,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rerank_proxy.relevance.curves import Curve, curves_of
-from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.relevance.evaluation.curves import Curve, curves_of
+from rerank_proxy.relevance.evaluation.results import Latency, Result
+from rerank_proxy.relevance.evaluation.running import Evaluation
 from rerank_proxy.relevance.report.client import client_facts
-from rerank_proxy.relevance.results import Latency, Result
 from rerank_proxy.relevance.statistics import CONFIDENCE, ROUNDS
 
 FORMAT: Final = 1
@@ -42,7 +42,7 @@ def _made(evaluation: Evaluation) -> dict[str, Any]:
         "documents": evaluation.state.documents,
         "elasticsearch": evaluation.state.elasticsearch,
         "client": client_facts(),
-        "concurrency": plan.concurrency,
+        "concurrency": evaluation.concurrency,
         "timed": plan.timed,
         "cold": plan.cold,
         "unjudged": plan.unjudged,

@@ -7,6 +7,7 @@ them.
 
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -23,7 +24,14 @@ FAINT: Final = "#6a737d"
 RULE: Final = "#d8dee4"
 PAPER: Final = "#ffffff"
 
-_LONGEST: Final = 40
+WIDE: Final = 8.0
+"""Inches of a plot for screens, and for other pages."""
+NARROW: Final = 4.2
+"""Those of the same plot for phones: shrunk to their width, its text can still be read."""
+
+_NAME: Final = 5
+_LINE: Final = 9
+"""Characters in an inch: of a name that leaves room for a plot beside it, and of text below the axes."""
 _VARIABLES: Final = {INK: "--ink", FAINT: "--faint", RULE: "--rule", PAPER: "--paper"}
 _STYLE: Final[dict[Any, Any]] = {
     "axes.axisbelow": True,
@@ -105,20 +113,35 @@ def marks(number: int) -> list[tuple[str, str]]:
     return [(COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]) for at in range(number)]
 
 
-def drawn(name: str) -> str:
+def drawn(name: str, width: float = WIDE) -> str:
     """Return a name as it stands in a plot, of which a long one would leave no room for anything else."""
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-(_LONGEST // 2) :]}"
+    longest = int(_NAME * width)
+    return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-(longest // 2) :]}"
+
+
+def label_below(axes: Axes, text: str) -> None:
+    """Label the axis below, in as many lines as the text needs."""
+    axes.set_xlabel(textwrap.fill(text, int(_LINE * _width(axes))))
+
+
+def _width(axes: Axes) -> float:
+    """Return the width of a plot with one axes."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    return figure.get_figwidth()
 
 
 def legend(axes: Axes, names: Sequence[str]) -> None:
-    """Put a legend below the axes, in as many rows as its names need."""
-    columns = max(1, min(len(names), 72 // max(1, min(_LONGEST, max(map(len, names))) + 6)))
+    """Put a legend below the axes and their label, in as many rows as its names need."""
+    width = _width(axes)
+    shown = [drawn(name, width) for name in names]
+    columns = max(1, min(len(names), int(_LINE * width) // (max(map(len, shown)) + 6)))
     lines = {str(line.get_label()): line for line in axes.lines}
     axes.legend(
         [lines[name] for name in names],  # of itself it has no names that begin with an underscore
-        [drawn(name) for name in names],
+        shown,
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.16),
+        bbox_to_anchor=(0.5, -0.16 - 0.07 * axes.get_xlabel().count("\n")),
         ncols=columns,
         handlelength=2.2,
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.relevance.evaluation.running import Evaluation
 from rerank_proxy.relevance.files import write
 
 

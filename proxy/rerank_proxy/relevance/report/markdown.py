@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.observe.log_lines import flattened
+from rerank_proxy.relevance.evaluation.running import Evaluation
 from rerank_proxy.relevance.report.changed import changed_by
 from rerank_proxy.relevance.report.page import explained, facts_of
 from rerank_proxy.relevance.report.tables import columns_of, rows_of
@@ -16,7 +17,7 @@ def markdown_of(evaluation: Evaluation, document: Mapping[str, Any]) -> str:
     Args:
         document: The report as plain values.
     """
-    return "\n".join([*_head(evaluation, document), *_changes(evaluation), *_how(evaluation, document), ""])
+    return "\n".join([*_head(evaluation), *_changes(evaluation), *_how(evaluation, document), ""])
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[bool]) -> Iterator[str]:
@@ -27,7 +28,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequenc
         yield _row([_cell(each) for each in row])
 
 
-def _head(evaluation: Evaluation, document: Mapping[str, Any]) -> Iterator[str]:
+def _head(evaluation: Evaluation) -> Iterator[str]:
     columns = columns_of(evaluation)
     yield f"# Does reranking help? {_cell(evaluation.plan.index)}"
     yield ""
@@ -68,5 +69,4 @@ def _row(cells: Sequence[str]) -> str:
 
 def _cell(text: str) -> str:
     """Return text that Markdown shows as it is, in one line."""
-    flat = " ".join(text.split())
-    return "".join(f"\\{character}" if character in r"\`*_[]<>|#" else character for character in flat)
+    return "".join(f"\\{each}" if each in r"\`*_[]<>|#" else each for each in flattened(text))

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
-from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.relevance.evaluation.running import Evaluation
+from rerank_proxy.relevance.numbers import number
 from rerank_proxy.relevance.report.changed import changed_by
 from rerank_proxy.relevance.report.plots import Plot
-from rerank_proxy.relevance.report.tables import columns_of, number, rows_of, title
+from rerank_proxy.relevance.report.tables import columns_of, rows_of, title
 from rerank_proxy.relevance.report.words import findings_of, headline_of, notes_of
 
 _MOST_QUERIES: Final = 500
@@ -41,7 +42,7 @@ def page_of(evaluation: Evaluation, document: Mapping[str, Any], plots: Sequence
     environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
     results = evaluation.results
     return environment.from_string(_resource("page.html.j2")).render(
-        style=_style(environment),
+        style=_style(),
         document=document,
         heading=f"Does reranking help? {evaluation.plan.index}",
         day=document["made"]["at"][:10],
@@ -105,7 +106,7 @@ def _resource(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _style(environment: Environment) -> Any:
+def _style() -> Any:
     from markupsafe import Markup
 
     return Markup(_resource("page.css"))

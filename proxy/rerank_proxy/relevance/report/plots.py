@@ -1,27 +1,32 @@
 """The plots of a report, each with the words for those who do not see it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from rerank_proxy.relevance.curves import Curve, curves_of
+from rerank_proxy.relevance.evaluation.curves import Curve, curves_of
+from rerank_proxy.relevance.evaluation.results import Result, Results
+from rerank_proxy.relevance.numbers import MINUS, number, signed
 from rerank_proxy.relevance.report.changed import differences_of
 from rerank_proxy.relevance.report.drawing import (
     COLOURS,
     FAINT,
     INK,
+    NARROW,
     PAPER,
+    WIDE,
     drawn,
+    label_below,
     legend,
     marks,
     plot,
     svg_of,
 )
-from rerank_proxy.relevance.report.tables import MINUS, number, signed, title
-from rerank_proxy.relevance.results import Result, Results
+from rerank_proxy.relevance.report.tables import title
 from rerank_proxy.relevance.statistics import Comparison
 
 _Cost = tuple[float, float, Result]
@@ -39,6 +44,7 @@ class Plot:
 
     Attributes:
         name: For files and ids.
+        narrow: The same for phones.
         caption: What it shows, and how to read it.
         alternative: What one would learn from looking at it.
     """
@@ -47,6 +53,7 @@ class Plot:
     caption: str
     alternative: str
     svg: str
+    narrow: str = ""
 
 
 def plots_of(results: Results) -> list[Plot]:
@@ -54,13 +61,13 @@ def plots_of(results: Results) -> list[Plot]:
     if not results.others:
         return []
     curves = curves_of(results)
-    made = [differences(results)]
+    made: list[Callable[[float], Plot]] = [partial(differences, results)]
     if curves:
-        made.append(windows(results, curves))
+        made.append(partial(windows, results, curves))
     if sum(each.latency is not None for each in [results.baseline, *results.others]) > 1:
-        made.append(costs(results))
-    made.append(per_query(results, best_of(results)))
-    return made
+        made.append(partial(costs, results))
+    made.append(partial(per_query, results, best_of(results)))
+    return [replace(draw(WIDE), narrow=draw(NARROW).svg) for draw in made]
 
 
 def best_of(results: Results) -> Result:
@@ -68,23 +75,23 @@ def best_of(results: Results) -> Result:
     return max(results.others, key=lambda each: each.means[results.first])
 
 
-def differences(results: Results) -> Plot:
+def differences(results: Results, width: float) -> Plot:
     """Draw the difference of each system to the baseline, with its interval."""
     shown = results.others[:_MOST_SYSTEMS]
     measure, base = title(results.first), results.baseline.system.name
-    with plot(8, 1.1 + 0.34 * len(shown)) as (figure, (axes,)):
+    with plot(width, 1.1 + 0.34 * len(shown)) as (figure, (axes,)):
         axes.axvline(0, color=_BASE, linewidth=1.2)
         for place, each in enumerate(shown):
             _interval(axes, place, each.comparisons[results.first])
-        axes.set_yticks(range(len(shown)), [drawn(each.system.name) for each in shown])
+        axes.set_yticks(range(len(shown)), [drawn(each.system.name, width) for each in shown])
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
-        axes.set_xlabel(f"difference of {measure} to {drawn(base)}: better to the right")
-        svg = svg_of(figure, "differences", f"Difference of {measure} to {base}, by system")
+        label_below(axes, f"difference of {measure} to {drawn(base)}: better to the right")
+        svg = svg_of(figure, _id("differences", width), f"Difference of {measure} to {base}, by system")
     parts = [f"{each.system.name} {signed(each.comparisons[results.first].difference)}" for each in shown]
     caption = (
         f"Difference of {measure} to {base}, with the interval that holds the true one with a confidence of "
@@ -94,20 +101,20 @@ def differences(results: Results) -> Plot:
     return Plot("differences", caption, f"{'; '.join(parts)}.", svg)
 
 
-def windows(results: Results, curves: Sequence[Curve]) -> Plot:
+def windows(results: Results, curves: Sequence[Curve], width: float) -> Plot:
     """Draw the mean over the size of the window, one line for each group."""
     measure, base = title(results.first), results.baseline
     sizes = sorted({each.system.window or 0 for curve in curves for each in curve.points})
-    with plot(8, 4.4) as (figure, (axes,)):
+    with plot(width, 4.4) as (figure, (axes,)):
         level = base.means[results.first]
         axes.axhline(level, color=_BASE, linewidth=1.6, linestyle=(0, (5, 3)), label=base.system.name)
         for curve, (colour, marker) in zip(curves, marks(len(curves)), strict=True):
             _curve(axes, results, curve, colour, marker, band=len(curves) <= _MOST_BANDS)
         _logarithmic(axes, sizes)
-        axes.set_xlabel("rank_window_size")
+        label_below(axes, "rank_window_size")
         axes.set_ylabel(measure)
         legend(axes, [base.system.name, *(curve.group for curve in curves)])
-        svg = svg_of(figure, "windows", f"{measure} over the size of the window")
+        svg = svg_of(figure, _id("windows", width), f"{measure} over the size of the window")
     words = "; ".join(_curve_in_words(results, curve) for curve in curves)
     caption = (
         f"{measure} over the size of the window, beside {base.system.name} (dashed). A ring marks the "
@@ -118,7 +125,7 @@ def windows(results: Results, curves: Sequence[Curve]) -> Plot:
     return Plot("windows", caption, f"{base.system.name} {number(base.means[results.first])}; {words}.", svg)
 
 
-def costs(results: Results) -> Plot:
+def costs(results: Results, width: float) -> Plot:
     """Draw quality over the median time of a search, one line for each group."""
     measure = title(results.first)
     groups: dict[str, list[_Cost]] = {}
@@ -126,7 +133,7 @@ def costs(results: Results) -> Plot:
         if each.latency is not None:
             point = (each.latency.client.p50, each.means[results.first], each)
             groups.setdefault(each.system.group, []).append(point)
-    with plot(8, 4.4) as (figure, (axes,)):
+    with plot(width, 4.4) as (figure, (axes,)):
         looks = iter(marks(len(groups)))
         for name, points in groups.items():
             look = (_BASE, "X") if name == results.baseline.system.group else next(looks)
@@ -134,10 +141,10 @@ def costs(results: Results) -> Plot:
         _times(axes, [x for points in groups.values() for x, _, _ in points])
         axes.margins(y=0.12)
         axes.grid(visible=True, axis="both")
-        axes.set_xlabel("median milliseconds of a search, as the client saw it")
+        label_below(axes, "median milliseconds of a search, as the client saw it")
         axes.set_ylabel(measure)
         legend(axes, list(groups))
-        svg = svg_of(figure, "costs", f"{measure} over the median time of a search")
+        svg = svg_of(figure, _id("costs", width), f"{measure} over the median time of a search")
     parts = [
         f"{each.system.name} {number(y)} in {x:.0f} ms" for points in groups.values() for x, y, each in points
     ]
@@ -147,13 +154,13 @@ def costs(results: Results) -> Plot:
     return Plot("costs", caption, f"{'; '.join(parts)}.", svg)
 
 
-def per_query(results: Results, shown: Result) -> Plot:
+def per_query(results: Results, shown: Result, width: float) -> Plot:
     """Draw the difference for each query, from the best to the worst."""
     measure, base = title(results.first), results.baseline.system.name
     values = differences_of(results, shown)
     ordered = sorted(values.values(), reverse=True)
     comparison = shown.comparisons[results.first]
-    with plot(8, 3.2) as (figure, (axes,)):
+    with plot(width, 3.2) as (figure, (axes,)):
         colours = [_BETTER if value > 0 else _WORSE for value in ordered]
         axes.bar(
             range(len(ordered)), ordered, width=1.0 if len(ordered) > 80 else 0.85, color=colours, linewidth=0
@@ -164,7 +171,7 @@ def per_query(results: Results, shown: Result) -> Plot:
         axes.spines["bottom"].set_visible(False)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
         axes.set_ylabel(f"difference of {measure}")
-        axes.set_xlabel(f"{len(ordered)} queries, from the most improved to the most harmed")
+        label_below(axes, f"{len(ordered)} queries, from the most improved to the most harmed")
         for height, text, colour in (
             (0.95, f"{comparison.wins} better", _BETTER),
             (0.85, f"{comparison.losses} worse", _WORSE),
@@ -172,13 +179,20 @@ def per_query(results: Results, shown: Result) -> Plot:
             where = axes.transAxes
             axes.text(0.99, height, text, transform=where, ha="right", va="top", color=colour, weight="bold")
         svg = svg_of(
-            figure, "queries", f"Difference of {measure} for each query, {shown.system.name} and {base}"
+            figure,
+            _id("queries", width),
+            f"Difference of {measure} for each query, {shown.system.name} and {base}",
         )
     caption = f"Difference of {measure} for each query: {shown.system.name} less {base}."
     alternative = (
         f"Better for {comparison.wins} queries, worse for {comparison.losses}, equal for {comparison.ties}."
     )
     return Plot("queries", caption, alternative, svg)
+
+
+def _id(name: str, width: float) -> str:
+    """Return what the ids in a plot begin with: a page has it in both widths."""
+    return name if width == WIDE else f"{name}-narrow"
 
 
 def _interval(axes: Axes, place: int, comparison: Comparison) -> None:

@@ -1,17 +1,12 @@
-"""The tables of a report: which columns there are, and how numbers are written."""
+"""The tables of a report: which columns there are."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from rerank_proxy.relevance.evaluation import Evaluation
-from rerank_proxy.relevance.results import Result
+from rerank_proxy.relevance.evaluation.results import Result
+from rerank_proxy.relevance.evaluation.running import Evaluation
+from rerank_proxy.relevance.numbers import MINUS, NONE, interval, number, p_of, signed
 from rerank_proxy.relevance.statistics import Comparison
-
-NONE: Final = "\N{EN DASH}"
-"""Stands in a table for a number that there is none of."""
-MINUS: Final = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +61,6 @@ def rows_of(evaluation: Evaluation) -> list[list[str]]:
 def title(measure: str) -> str:
     """Return the name of a measure by which it is known: the mean of RR is MRR."""
     return f"M{measure}" if measure.startswith("RR") else measure
-
-
-def number(value: float | None) -> str:
-    return NONE if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def signed(value: float) -> str:
-    """Write a difference: with its sign, also that of 0.000 below zero, which is none."""
-    text = f"{value:+.3f}"
-    return "0.000" if text.strip("+-") == "0.000" else text.replace("-", MINUS)
-
-
-def p_of(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def interval(low: float, high: float) -> str:
-    return f"{signed(low)} to {signed(high)}"
 
 
 def milliseconds(value: float) -> str:

@@ -3,15 +3,19 @@
 from collections.abc import Iterator, Sequence, Sized
 from typing import Final
 
-from rerank_proxy.relevance.curves import curves_of
-from rerank_proxy.relevance.evaluation import Evaluation
-from rerank_proxy.relevance.report.tables import interval, milliseconds, number, p_of, signed, title
-from rerank_proxy.relevance.results import ENOUGH, Result
+from rerank_proxy.relevance.evaluation.curves import curves_of
+from rerank_proxy.relevance.evaluation.results import ENOUGH, Result
+from rerank_proxy.relevance.evaluation.running import Evaluation
+from rerank_proxy.relevance.numbers import NONE, interval, number, p_of, signed
+from rerank_proxy.relevance.report.tables import milliseconds, title
+from rerank_proxy.relevance.statistics import FEWEST
 
 _EACH: Final = 3
 """Up to so many systems that cannot be told from the baseline have a sentence each."""
 _FEW: Final = 50
 """Queries below which an evaluation is said to have few."""
+_SHORT: Final = 5
+"""Systems with few hits that are named."""
 _HOLES: Final = 0.8
 """The share of the first hits that are judged below which a report says so."""
 
@@ -69,9 +73,10 @@ def _finding(evaluation: Evaluation, result: Result) -> str:
         f"{title(results.first)} {number(result.means[results.first])} in place of "
         f"{number(results.baseline.means[results.first])}"
     )
+    span = interval(comparison.low, comparison.high)
     details = (
-        f"{signed(comparison.difference)}, 95 % interval {interval(comparison.low, comparison.high)}, "
-        f"p {p_of(comparison.adjusted)}"
+        f"{signed(comparison.difference)}, {'no' if span == NONE else '95 %'} interval"
+        f"{'' if span == NONE else f' {span}'}, p {p_of(comparison.adjusted)}"
     )
     counts = (
         f"better for {comparison.wins} queries, worse for {comparison.losses}, equal for {comparison.ties}"
@@ -124,6 +129,7 @@ def notes_of(evaluation: Evaluation) -> list[str]:
         *_about_queries(evaluation),
         *_about_clicks(evaluation),
         *_about_failures(evaluation),
+        *_about_sizes(evaluation),
         *_about_judgments(evaluation),
         *_about_times(evaluation),
     ]
@@ -143,7 +149,12 @@ def _about_queries(evaluation: Evaluation) -> Iterator[str]:
             f"{_count(pair.without_relevant, 'query', 'queries')} whose judgments name no document that "
             "answers: not asked, since every system would get 0."
         )
-    if 0 < len(results.queries) < _FEW:
+    if 0 < len(results.queries) < FEWEST:
+        yield (
+            f"{_count(results.queries, 'query tells', 'queries tell')} nothing from chance, however large a "
+            f"difference is, and give no interval: take {_FEW} or more."
+        )
+    elif FEWEST <= len(results.queries) < _FEW:
         yield (
             f"{_count(results.queries, 'query is', 'queries are')} few: differences have to be large to be "
             f"told from chance. Take {_FEW} or more."
@@ -154,10 +165,15 @@ def _about_clicks(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.material.clicks is None:
         return
     clicked, model = evaluation.material.clicks
+    worth = "for each time it was shown, and"
+    if not clicked.shown:
+        worth = (
+            "(the file does not say what was shown and not clicked: all are taken as shown equally often);"
+        )
     yield (
         f"The judgments were made of {clicked.clicks} clicks. Each counts position^{model.eta:g} (at most "
         f"{model.max_weight:g}), because users look at lower hits less often; a document is worth that sum "
-        f"for each time it was shown, and the best of a query has the grade {model.grades}."
+        f"{worth} the best of a query has the grade {model.grades}."
     )
     if model.min_clicks > 1:
         yield (
@@ -198,6 +214,18 @@ def _about_failures(evaluation: Evaluation) -> Iterator[str]:
         yield (
             f"All figures are of the {len(results.queries)} queries that every system with figures has "
             "answered; a query that failed is left out, and never counts as 0."
+        )
+
+
+def _about_sizes(evaluation: Evaluation) -> Iterator[str]:
+    depth = evaluation.plan.depth
+    sizes = {each.name: each.body("", depth)["size"] for each in evaluation.plan.systems}
+    short = [f"{name} ({size})" for name, size in sizes.items() if isinstance(size, int) and size < depth]
+    if short:
+        yield (
+            f"Measures look at up to {depth} hits, and some systems answer with fewer, by their size or "
+            f"window: {', '.join(short[:_SHORT])}{' …' if len(short) > _SHORT else ''}. What is further down "
+            "counts as not found."
         )
 
 
@@ -247,7 +275,7 @@ def _about_times(evaluation: Evaluation) -> Iterator[str]:
         )
     else:
         yield (
-            f"Times are of searches that ran up to {evaluation.plan.concurrency} at once, as this client saw "
+            f"Times are of searches that ran up to {evaluation.concurrency} at once, as this client saw "
             "them: --timed measures them one at a time."
         )
     cached = sum(latency.from_cache for _, latency in latencies)

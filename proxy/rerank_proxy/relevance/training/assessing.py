@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from rerank_proxy.relevance.judgments import Run
 from rerank_proxy.relevance.measures import means, values
+from rerank_proxy.relevance.numbers import interval, p_of, signed
 from rerank_proxy.relevance.statistics import Comparison, bootstrap_interval, compare
 from rerank_proxy.relevance.training.fusing import MEASURE
 
@@ -53,8 +54,8 @@ class Assessment:
     def sentence(self) -> str:
         """Say in one sentence whether the trained model is better."""
         gains = ", ".join(
-            f"{each.difference:+.3f} against {name} (95 % interval {each.low:+.3f} to {each.high:+.3f}, "
-            f"p = {each.adjusted:.4f})"
+            f"{signed(each.difference)} against {name} (95 % interval {interval(each.low, each.high)}, "
+            f"p {p_of(each.adjusted)})"
             for name, each in self.comparisons.items()
         )
         said = f"{MEASURE} on {self.queries} queries that it was not trained with: {gains}."
@@ -67,8 +68,8 @@ class Assessment:
         if beside is None or (beside.significant and beside.difference > 0):
             return ""
         return (
-            f" But it is not shown to be better than a fusion of the model before with the first "
-            f"stage ({beside.difference:+.3f}, p = {beside.p:.4f}); that takes no training (--recipe fusion)."
+            " But it is not shown to be better than a fusion of the model before with the first stage "
+            f"({signed(beside.difference)}, p {p_of(beside.p)}); that takes no training (--recipe fusion)."
         )
 
     def document(self) -> dict[str, Any]:

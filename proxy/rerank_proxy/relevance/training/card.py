@@ -1,14 +1,18 @@
 """The model card: README.md with the front matter that hubs read, made of what was measured."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
 import yaml
 
+from rerank_proxy.relevance.numbers import interval, number, p_of, signed
 from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, MEASURES, TRAINED
+from rerank_proxy.relevance.training.bases import digest_of, name_of
 from rerank_proxy.relevance.training.fusing import MEASURE
-from rerank_proxy.relevance.training.running import WHY_LEFT_OUT, Outcome
+from rerank_proxy.relevance.training.losses import IN_WORDS
+from rerank_proxy.relevance.training.running import WHY_LEFT_OUT, Outcome, Plan
 
 _TAGS: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
     "head": ("sentence-transformers", "sentence-similarity", ("sentence-transformers", "reranker")),
@@ -25,8 +29,8 @@ _HOW: Final = {
     "first stage.",
     "bi-encoder": "All weights of a bi-encoder, trained with hard negatives, averaged with those it started "
     "from, and fused with the first stage.",
-    "cross-encoder": "A cross-encoder, first distilled from a teacher, then tuned by LambdaLoss, and fused "
-    "with the first stage.",
+    "cross-encoder": "A cross-encoder, first distilled from a teacher if it started from a bi-encoder or one "
+    "was named, then tuned by judgments, and fused with the first stage.",
 }
 
 
@@ -46,7 +50,7 @@ def _front_matter(outcome: Outcome) -> str:
     if library:
         values = {"library_name": library, "pipeline_tag": pipeline, "tags": [*tags]}
     if outcome.plan.base is not None:
-        values["base_model"] = outcome.plan.base.name
+        values["base_model"] = name_of(outcome.plan.base)
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True) if values else ""
     return f"---\n{text}---\n" if text else ""
 
@@ -73,16 +77,16 @@ def _table(outcome: Outcome) -> str:
     for name in order:
         figures = assessment.figures[name]
         cells = [
-            f"{figures[each].mean:.3f} ({figures[each].low:.3f} to {figures[each].high:.3f})"
+            f"{number(figures[each].mean)} ({number(figures[each].low)} to {number(figures[each].high)})"
             for each in MEASURES
         ]
         beside = assessment.comparisons.get(name, assessment.beside_fused if name == FUSED else None)
         if beside is not None:
             cells.append(
-                f"{beside.difference:+.3f} ({beside.low:+.3f} to {beside.high:+.3f}), better for "
+                f"{signed(beside.difference)} ({interval(beside.low, beside.high)}), better for "
                 f"{beside.wins} queries, worse for {beside.losses}"
             )
-            cells.append(f"{beside.adjusted:.4f}")
+            cells.append(p_of(beside.adjusted))
         else:
             cells += ["", ""]
         lines.append(f"| {name} | {' | '.join(cells)} |")
@@ -96,11 +100,20 @@ def _table(outcome: Outcome) -> str:
 def _data(outcome: Outcome, *, by_teacher: bool) -> str:
     material, plan = outcome.material, outcome.plan
     queries = list(material.queries)
-    source = "the teacher's scores, not of people's judgments" if by_teacher else "judgments"
+    teacher = f"the scores of the teacher `{plan.teacher}`"
+    source = f"{teacher}, not of people's judgments" if by_teacher else "judgments"
     said = [
         f"{len(queries)} queries with {material.pairs(queries)} relevant documents, made of {source}; the "
         f"first {plan.window} hits of the index `{plan.index}` for each, of which `{plan.field}` was read.",
     ]
+    if (
+        plan.teacher is not None
+        and not by_teacher
+        and outcome.choice.recipe in ("bi-encoder", "cross-encoder")
+    ):
+        said.append(f"It also learned from {teacher}.")
+    if outcome.titles:
+        said.append(f"It also learned from {outcome.titles} titles of documents, as queries.")
     if outcome.refitted:
         said.append(
             f"The figures are those of {len(outcome.parts)} models, each measured with the queries that it "
@@ -124,13 +137,17 @@ def _data(outcome: Outcome, *, by_teacher: bool) -> str:
 def _use(outcome: Outcome) -> str:
     plan = outcome.plan
     lines = ["## Use", ""]
-    model = "DIRECTORY" if outcome.choice.recipe != "fusion" or plan.base is None else plan.base.name
     endpoint = plan.endpoint if outcome.choice.recipe == "fusion" and plan.endpoint else plan.name
     if endpoint == plan.name:
+        name, directory = shlex.quote(plan.name), "that of this card"
+        if outcome.choice.recipe == "fusion" and plan.base is not None:
+            directory = f"that of {name_of(plan.base)}"
         lines += [
             "```sh",
-            f"rerank-proxy serve --model {plan.name}={model} --endpoint {endpoint}={plan.name}",
+            f"rerank-proxy serve --model {name}=DIRECTORY --endpoint {name}={name}",
             "```",
+            "",
+            f"`DIRECTORY` is {directory}.",
             "",
         ]
     weight = outcome.ready.weight
@@ -148,14 +165,23 @@ def _use(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
+def _base(plan: Plan) -> str:
+    if plan.base is None:
+        return f"the model of the inference endpoint `{plan.endpoint}`"
+    return f"{name_of(plan.base)}; SHA-256 of its weights: `{digest_of(plan.base)}`"
+
+
 def _made(outcome: Outcome, versions: Mapping[str, str], today: date) -> str:
     plan = outcome.plan
     rows = {
         "date": today.isoformat(),
+        "base": _base(plan),
         "recipe": f"{outcome.choice.recipe} ({outcome.choice.reason})",
         "seed": str(plan.seed),
         "device": plan.device,
         **versions,
     }
+    if outcome.loss is not None:
+        rows["loss"] = f"{IN_WORDS[outcome.loss.name]} ({outcome.loss.reason})"
     lines = [f"| {name} | {value} |" for name, value in rows.items()]
     return "\n".join(["## Made", "", "| | |", "|---|---|", *lines, ""])

@@ -9,21 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from rerank_proxy.relevance.endpoints import scores_of
+from rerank_proxy.relevance.client.endpoints import scores_of
+from rerank_proxy.relevance.client.searching import Found, RefusedError, Searcher
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.journal import Entry, Journal, key_of
 from rerank_proxy.relevance.judgments import Judgments, Query, Ranked
 from rerank_proxy.relevance.progress import Progress, steps
-from rerank_proxy.relevance.searching import RefusedError, Searcher
 from rerank_proxy.relevance.templates import Template
 from rerank_proxy.relevance.training.material import Material
+from rerank_proxy.relevance.training.titles import WINDOW, queries_of, with_titles
 from rerank_proxy.relevance.workers import work_on
 
 MAX_TEXT: Final = 20_000
 """Characters of a text that are kept: more than small models read."""
 _I = TypeVar("_I")
 _T = TypeVar("_T")
-_BATCH: Final = 200
+_BATCH: Final = 50
 _INPUTS: Final = 50
 """Texts of one call of an endpoint: below what vendors allow."""
 
@@ -39,6 +40,8 @@ class Asked:
         base: The endpoint that is compared with; None if the model is run here.
         teacher: The endpoint whose scores are learned; None without one.
         title: The field with a document's title; None if titles are not learned from.
+        titles: How many titles are learned from, at most.
+        seed: Of what is drawn.
     """
 
     index: str
@@ -48,6 +51,8 @@ class Asked:
     base: str | None = None
     teacher: str | None = None
     title: str | None = None
+    titles: int = 0
+    seed: int = 0
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -71,25 +76,59 @@ async def collect(
     Raises:
         RelevanceError: The index or an endpoint does not answer, or no document has a text in the field.
     """
-    first, texts, titles = await _windows(searcher, asked, queries, progress)
+    first, texts, titles = await _windows("searching", searcher, asked, queries, progress)
     judged = {name for grades in judgments.values() for name, grade in grades.items() if grade > 0}
     texts.update(await _texts_of(searcher, asked, sorted(judged - texts.keys()), progress))
     if not texts:
         raise RelevanceError(
             f"index {asked.index}: not one of the documents found has a text in the field [{asked.field}]"
         )
-    material = Material(queries, judgments, first, texts)
-    scores = {}
-    with Journal(journal, Entry[list[float]], f"{journal}: another training is using it") as kept:
-        for endpoint in {asked.base, asked.teacher} - {None}:
-            scores[endpoint] = await _scores(searcher, str(endpoint), material, kept, progress)
-    return replace(
-        material, base=scores.get(asked.base, {}), teacher=scores.get(asked.teacher, {}), titles=titles
+    material = with_titles(
+        Material(queries, judgments, first, texts, titles=titles), asked.titles, asked.seed
     )
+    scores = {}
+    with _journal(journal) as kept:
+        for endpoint in sorted({asked.base, asked.teacher} - {None}, key=str):
+            scores[endpoint] = await _scores(searcher, str(endpoint), material, kept, progress)
+    return replace(material, base=scores.get(asked.base, {}), teacher=scores.get(asked.teacher, {}))
+
+
+async def practise(
+    searcher: Searcher, asked: Asked, material: Material, journal: Path, progress: Progress
+) -> Material:
+    """Ask for what is found for titles, and for a teacher's scores of it, and add that to the material.
+
+    A title that the first stage refuses, since it cannot be parsed there, is left out.
+
+    Raises:
+        RelevanceError: The index or the teacher does not answer.
+    """
+    queries = queries_of(material)
+    shorter = replace(asked, title=None, window=min(asked.window, WINDOW))
+    first, texts, _ = await _windows(
+        "searching for titles", searcher, shorter, queries, progress, lenient=True
+    )
+    found = {name: query for name, query in queries.items() if texts.keys() & {hit.id for hit in first[name]}}
+    practice = Material(found, {}, first, texts)
+    if asked.teacher is not None:
+        with _journal(journal) as kept:
+            scores = await _scores(searcher, asked.teacher, practice, kept, progress, of_what=" for titles")
+        practice = replace(practice, teacher=scores)
+    return replace(material, practice=practice)
+
+
+def _journal(path: Path) -> Journal[list[float]]:
+    return Journal(path, Entry[list[float]], f"{path}: another training is using it")
 
 
 async def _windows(
-    searcher: Searcher, asked: Asked, queries: Mapping[str, Query], progress: Progress
+    what: str,
+    searcher: Searcher,
+    asked: Asked,
+    queries: Mapping[str, Query],
+    progress: Progress,
+    *,
+    lenient: bool = False,
 ) -> tuple[dict[str, Ranked], dict[str, str], dict[str, str]]:
     """Search for each query, and return what is found, its texts, and its titles."""
     texts: dict[str, str] = {}
@@ -100,13 +139,15 @@ async def _windows(
         try:
             found = await searcher.search(asked.index, body)
         except RefusedError as refused:
+            if lenient and refused.status == 400:
+                return []
             raise RelevanceError(f"the search for query {query.id}: {refused}") from None
-        texts.update(_texts(found.answer, asked.field))
+        texts.update(_texts(found, asked.field))
         if asked.title is not None:
-            titles.update(_texts(found.answer, asked.title))
+            titles.update(_texts(found, asked.title))
         return found.hits
 
-    windows = await _each("searching", queries.values(), window, searcher, progress)
+    windows = await _each(what, queries.values(), window, searcher, progress)
     return dict(zip(queries, windows, strict=True)), texts, titles
 
 
@@ -115,7 +156,7 @@ async def _texts_of(
 ) -> dict[str, str]:
     async def batch(names: Sequence[str]) -> dict[str, str]:
         query = {"query": {"ids": {"values": names}}, "size": len(names), **asked.fields}
-        return _texts((await searcher.search(asked.index, query)).answer, asked.field)
+        return _texts(await searcher.search(asked.index, query), asked.field)
 
     parts = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
     found: dict[str, str] = {}
@@ -125,7 +166,12 @@ async def _texts_of(
 
 
 async def _scores(
-    searcher: Searcher, endpoint: str, material: Material, kept: Journal[list[float]], progress: Progress
+    searcher: Searcher,
+    endpoint: str,
+    material: Material,
+    kept: Journal[list[float]],
+    progress: Progress,
+    of_what: str = "",
 ) -> dict[str, dict[str, float]]:
     """Have an endpoint score the window of each query, and its relevant documents outside of the window."""
 
@@ -144,7 +190,7 @@ async def _scores(
             scores.update(zip(part, values, strict=True))
         return scores
 
-    scored = await _each(f"scores of {endpoint}", material.queries.values(), of, searcher, progress)
+    scored = await _each(f"scores of {endpoint}{of_what}", material.queries.values(), of, searcher, progress)
     return dict(zip(material.queries, scored, strict=True))
 
 
@@ -176,12 +222,11 @@ async def _each(
     return [found[place] for place, _ in places]
 
 
-def _texts(answer: Mapping[str, Any], field: str) -> dict[str, str]:
+def _texts(found: Found, field: str) -> dict[str, str]:
     """Return what a reranker would read of each hit: the first value of the field."""
-    found = {}
-    hits: Iterable[Mapping[str, Any]] = answer["hits"]["hits"]
-    for hit in hits:
-        first = next(iter(hit.get("fields", {}).get(field, ())), None)
+    texts = {}
+    for name, values in found.fields.items():
+        first = next(iter(values.get(field, ())), None)
         if isinstance(first, str) and first.strip():
-            found[hit["_id"]] = first[:MAX_TEXT]
-    return found
+            texts[name] = first[:MAX_TEXT]
+    return texts

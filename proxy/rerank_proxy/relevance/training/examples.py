@@ -8,15 +8,16 @@ import numpy as np
 
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.negatives import negatives_of
-from rerank_proxy.relevance.training.splitting import same_text
 
 Scores = Mapping[str, Mapping[str, float]]
 Rows = dict[str, list[Any]]
 
 _POSITIVES: Final = 32
 """Relevant documents of one query that are used, so that no query outweighs the others."""
-_MARGINS: Final = 32
+MARGINS: Final = 32
 """Pairs of texts of one query whose scores are compared."""
+MARGINS_OF_MANY: Final = 4
+"""The same where titles are queries, too: a few pairs of many queries teach more than the reverse."""
 _LIST: Final = 16
 """Texts of one list."""
 _SPREAD: Final = 3.0
@@ -32,7 +33,7 @@ def contrasts(material: Material, queries: Sequence[str], scores: Scores, negati
     names = ["anchor", "positive", *(f"negative_{number}" for number in range(1, negatives + 1))]
     rows: Rows = {name: [] for name in names}
     for query in queries:
-        relevant = _drawn(list(material.relevant(query)), _POSITIVES, f"{seed}:{query}")
+        relevant = drawn(list(material.relevant(query)), _POSITIVES, f"{seed}:{query}")
         for positive in relevant:
             found = negatives_of(material, query, positive, scores.get(query, {}), negatives, seed=seed)
             if len(found) < negatives:
@@ -44,25 +45,17 @@ def contrasts(material: Material, queries: Sequence[str], scores: Scores, negati
 
 
 def titled(material: Material) -> Rows:
-    """Return rows of a title and the text of its document: queries that cost no judgments.
-
-    Titles that are a query of the material are left out, so that none that is held out is trained with.
-    """
-    asked = {same_text(query.text) for query in material.queries.values()}
-    names = [
-        name
-        for name in sorted(material.titles)
-        if name in material.texts
-        and same_text(material.titles[name]) not in asked
-        and material.titles[name] != material.texts[name]
-    ]
+    """Return rows of a title and the text of its document: queries that cost no judgments."""
+    names = sorted(material.titles)
     return {
         "anchor": [material.titles[name] for name in names],
         "positive": [material.texts[name] for name in names],
     }
 
 
-def margins(material: Material, queries: Sequence[str], own: Scores | None, seed: int) -> Rows:
+def margins(
+    material: Material, queries: Sequence[str], own: Scores | None, seed: int, count: int = MARGINS
+) -> Rows:
     """Return rows of query and two texts, with the difference of their scores by the teacher.
 
     The teacher's scores are brought to the spread of the model's own, since a difference of 10 between
@@ -70,6 +63,7 @@ def margins(material: Material, queries: Sequence[str], own: Scores | None, seed
 
     Args:
         own: The model's scores; None for a model that has no scores yet.
+        count: Rows of one query, at most.
     """
     scale = _deviation(material.teacher, queries)
     wanted = _SPREAD if own is None else _deviation(own, queries)
@@ -80,7 +74,7 @@ def margins(material: Material, queries: Sequence[str], own: Scores | None, seed
         ordered = sorted(scores, key=lambda name: -scores[name])
         half = max(1, len(ordered) // 2)
         upper = [(one, two) for place, one in enumerate(ordered[:half]) for two in ordered[place + 1 :]]
-        for one, two in _drawn(upper, _MARGINS, f"{seed}:{query}"):
+        for one, two in drawn(upper, count, f"{seed}:{query}"):
             rows["query"].append(material.queries[query].text)
             rows["one"].append(material.texts[one])
             rows["two"].append(material.texts[two])
@@ -93,7 +87,7 @@ def lists(material: Material, queries: Sequence[str], scores: Scores, seed: int)
     rows: Rows = {"query": [], "documents": [], "label": []}
     for query in queries:
         relevant = material.relevant(query)
-        for part in _parts(_drawn(list(relevant), _POSITIVES, f"{seed}:{query}"), _LIST // 2):
+        for part in _parts(drawn(list(relevant), _POSITIVES, f"{seed}:{query}"), _LIST // 2):
             negatives = negatives_of(
                 material, query, part[0], scores.get(query, {}), _LIST - len(part), seed=seed
             )
@@ -103,6 +97,25 @@ def lists(material: Material, queries: Sequence[str], scores: Scores, seed: int)
                 rows["documents"].append([material.texts[name] for name in names])
                 rows["label"].append([float(relevant.get(name, 0)) for name in names])
     return rows
+
+
+def pairs(of_lists: Rows) -> Rows:
+    """Return the texts of lists one by one: rows of query, text, and whether it is relevant."""
+    rows: Rows = {"query": [], "document": [], "label": []}
+    seen: set[tuple[str, str]] = set()
+    for query, documents, labels in zip(*of_lists.values(), strict=True):
+        for document, label in zip(documents, labels, strict=True):
+            if (query, document) not in seen:
+                seen.add((query, document))
+                rows["query"].append(query)
+                rows["document"].append(document)
+                rows["label"].append(float(label > 0))
+    return rows
+
+
+def joined(*parts: Rows) -> Rows:
+    """Return the rows of all parts, which have the same columns."""
+    return {name: [value for rows in parts for value in rows[name]] for name in parts[0]}
 
 
 def spread(material: Material, queries: Sequence[str], scores: Scores) -> Scores:
@@ -120,7 +133,7 @@ def _deviation(scores: Scores, queries: Sequence[str]) -> float:
     return float(np.concatenate(centred).std()) if centred else 0.0
 
 
-def _drawn(names: Sequence[Any], count: int, seed: str) -> list[Any]:
+def drawn(names: Sequence[Any], count: int, seed: str) -> list[Any]:
     """Return up to `count` of some names, the same ones for the same seed."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())[:count]
 

@@ -24,7 +24,7 @@ from torch.nn.functional import normalize
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.files import write
 from rerank_proxy.relevance.progress import Progress
-from rerank_proxy.relevance.training.bases import digest_of
+from rerank_proxy.relevance.training.bases import digest_of, loading
 from rerank_proxy.relevance.training.material import Material
 
 _PENALTY: Final = 0.03
@@ -36,6 +36,8 @@ _BLOCK: Final = 256
 """Texts that are encoded before progress is told and kept."""
 _MOST_TEXTS: Final = 50_000
 """Texts in the softmax: their embeddings are held in memory several times."""
+_MOST_CELLS: Final = 50_000_000
+"""Queries times texts that are compared at once: each takes some bytes several times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +100,38 @@ def learn(embedded: Embedded, base: Path, train: Sequence[str]) -> Head:
     material = embedded.material
     judged = {name for query in train for name in material.relevant(query)}
     rows = _rows(embedded, judged)
-    targets = torch.zeros(len(train), len(rows))
-    for place, query in enumerate(train):
-        for name, grade in material.relevant(query).items():
-            targets[place, rows[name]] = grade
-    targets /= targets.sum(dim=1, keepdim=True).clamp(min=1e-9)
+    wanted = [_shares(material.relevant(query), rows) for query in train]
     queries = embedded.of_queries[[embedded.queries[query] for query in train]]
     documents = embedded.of_documents[[embedded.documents[name] for name in rows]]
     identity = torch.eye(queries.shape[1])
     weight = identity.clone().requires_grad_()
     optimiser = torch.optim.Adam([weight], lr=_RATE)
+    block = max(1, _MOST_CELLS // len(rows))
     for _ in range(_STEPS):
-        own = normalize(queries @ weight.T, dim=1)
-        logits = own @ normalize(documents @ weight.T, dim=1).T / _TEMPERATURE
-        loss = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
-        loss = loss + _PENALTY * ((weight - identity) ** 2).sum()
         optimiser.zero_grad()
-        torch.autograd.backward([loss])
+        for start in range(0, len(train), block):
+            targets = _filled(wanted[start : start + block], len(rows))
+            own = normalize(queries[start : start + block] @ weight.T, dim=1)
+            logits = own @ normalize(documents @ weight.T, dim=1).T / _TEMPERATURE
+            torch.autograd.backward([-(targets * logits.log_softmax(dim=1)).sum() / len(train)])
+        torch.autograd.backward([_PENALTY * ((weight - identity) ** 2).sum()])
         optimiser.step()
     return Head(embedded, weight.detach(), base)
+
+
+def _shares(grades: Mapping[str, int], rows: Mapping[str, int]) -> dict[int, float]:
+    """Return which texts a query should find, by their rows, with their shares of its grades."""
+    known = {rows[name]: grade for name, grade in grades.items() if name in rows}
+    total = max(sum(known.values()), 1)
+    return {row: grade / total for row, grade in known.items()}
+
+
+def _filled(wanted: Sequence[Mapping[int, float]], width: int) -> torch.Tensor:
+    targets = torch.zeros(len(wanted), width)
+    for place, shares in enumerate(wanted):
+        for row, share in shares.items():
+            targets[place, row] = share
+    return targets
 
 
 def _rows(embedded: Embedded, judged: set[str]) -> dict[str, int]:
@@ -132,7 +147,8 @@ def embed(material: Material, base: Path, device: str, work: Path, progress: Pro
     Raises:
         RelevanceError: The model does not compare by cosine.
     """
-    model = SentenceTransformer(str(base), device=device, local_files_only=True)
+    with loading(base):
+        model = SentenceTransformer(str(base), device=device, local_files_only=True)
     if model.similarity_fn_name not in ("cosine", None):
         raise RelevanceError(
             f"--base {base}: compares by {model.similarity_fn_name}, and the recipe head needs a model that "

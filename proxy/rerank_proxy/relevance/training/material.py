@@ -17,7 +17,9 @@ class Material:
         texts: By the id of the document: of everything that was found or is judged, if it has a text.
         base: The scores of the endpoint that is compared with, by query and document; empty if none is asked.
         teacher: The scores of a teacher, by query and document; empty without one.
-        titles: By the id of the document, where they are read, too.
+        titles: By the id of the document: those that are learned from as queries.
+        practice: Titles as queries with their windows, and a teacher's scores if there is one; None if the
+            index was not asked for them.
         left_out: How many queries are not among `queries` any more, since nothing can be learned of them.
     """
 
@@ -28,6 +30,7 @@ class Material:
     base: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     teacher: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
+    practice: "Material | None" = None
     left_out: int = 0
 
     def relevant(self, query: str) -> dict[str, int]:

@@ -10,6 +10,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rerank_proxy.relevance.measures import means, values
+from rerank_proxy.relevance.training.bases import loading
 from rerank_proxy.relevance.training.fusing import MEASURE
 from rerank_proxy.relevance.training.material import Material, reordered
 
@@ -32,7 +33,8 @@ class BiEncoder:
     """A bi-encoder. Each text is encoded once for all queries that are scored together."""
 
     def __init__(self, material: Material, base: Path, device: str) -> None:
-        self.model: Any = SentenceTransformer(str(base), device=device, local_files_only=True)
+        with loading(base):
+            self.model: Any = SentenceTransformer(str(base), device=device, local_files_only=True)
         self._material = material
 
     def scores(self, queries: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -60,7 +62,8 @@ class PairEncoder:
     """A cross-encoder."""
 
     def __init__(self, material: Material, base: Path, device: str) -> None:
-        self.model: Any = CrossEncoder(str(base), device=device, num_labels=1, local_files_only=True)
+        with loading(base):
+            self.model: Any = CrossEncoder(str(base), device=device, num_labels=1, local_files_only=True)
         self._material = material
 
     def scores(self, queries: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -84,12 +87,18 @@ class PairEncoder:
 
 
 def as_cross_encoder(bi_encoder: Path, directory: Path, seed: int) -> Path:
-    """Make a cross-encoder of a bi-encoder's transformer, with a new head of one label, in a directory."""
+    """Make a cross-encoder of a bi-encoder's transformer, with a new head of one label, in a directory.
+
+    It reads as many tokens as the bi-encoder does: that is what the weights have been trained with.
+    """
     torch.manual_seed(seed)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        str(bi_encoder), num_labels=1, local_files_only=True
-    )
-    tokenizer = AutoTokenizer.from_pretrained(str(bi_encoder), local_files_only=True)
+    with loading(bi_encoder):
+        model = AutoModelForSequenceClassification.from_pretrained(
+            str(bi_encoder), num_labels=1, local_files_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(str(bi_encoder), local_files_only=True)
+        read = SentenceTransformer(str(bi_encoder), device="cpu", local_files_only=True).max_seq_length
+    tokenizer.model_max_length = min(read or tokenizer.model_max_length, tokenizer.model_max_length)
     model.save_pretrained(str(directory))
     tokenizer.save_pretrained(str(directory))
     return directory

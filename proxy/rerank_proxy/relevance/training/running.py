@@ -2,20 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judgments import Judgments, Run
 from rerank_proxy.relevance.progress import Progress
+from rerank_proxy.relevance.statistics import FEWEST
 from rerank_proxy.relevance.templates import Template
 from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINED, Assessment, assess
-from rerank_proxy.relevance.training.bases import Kind, kind_of, without_bars
+from rerank_proxy.relevance.training.bases import Kind, kind_of, without_chatter
 from rerank_proxy.relevance.training.choice import Amount, Choice, Recipe, choose
 from rerank_proxy.relevance.training.fusing import fit
 from rerank_proxy.relevance.training.learning import Learn, Learned, Ready, Scores, with_weight
+from rerank_proxy.relevance.training.losses import Loss, LossName, choose_loss
 from rerank_proxy.relevance.training.material import Material, reordered
-from rerank_proxy.relevance.training.splitting import Part, folds, held_out
+from rerank_proxy.relevance.training.splitting import Part, folds, held_out, same_text
 
 WHY_LEFT_OUT: Final = "for which the first stage finds nothing, or no relevant document has a text"
 _DEV: Final = 0.2
@@ -34,6 +37,8 @@ class Plan:
         folds: In how many parts queries are divided where training takes seconds, so that all are measured.
         held_out: The share of the queries that is kept back where training takes long.
         epochs, batch, rate: Of a long training; None for what is usual for the recipe.
+        loss: What tunes a cross-encoder; `auto` chooses by the judgments.
+        teacher: The endpoint whose scores are learned, if there is one.
         device: `cpu` or `cuda`.
         work: Folder for checkpoints and what was encoded.
     """
@@ -54,6 +59,8 @@ class Plan:
     rate: float | None
     device: str
     work: Path
+    loss: LossName | Literal["auto"] = "auto"
+    teacher: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class Outcome:
         ready: The model, and the weight of the first stage.
         parts: How queries were divided to measure it: each part's model was measured with its `held_out`.
         refitted: True if the model itself was trained with all queries, after those of the parts.
+        loss: What has tuned a cross-encoder; None for another recipe.
     """
 
     plan: Plan
@@ -73,6 +81,12 @@ class Outcome:
     ready: Ready
     parts: Sequence[Part]
     refitted: bool
+    loss: Loss | None = None
+
+    @property
+    def titles(self) -> int:
+        """How many titles were learned from."""
+        return titles_of(self.choice.recipe, self.material)
 
 
 class Given:
@@ -89,10 +103,11 @@ class Given:
 
 
 def amount_of(material: Material, kind: Kind | None, *, accelerated: bool) -> Amount:
-    """Count what there is to train on."""
+    """Count what there is to train on. Queries with the same text are one: they are never kept apart."""
     judged = trainable(material)
     scored = sum(map(len, material.teacher.values()))
-    return Amount(len(judged), material.pairs(judged), scored, kind, accelerated, len(material.titles))
+    different = len({same_text(material.queries[name].text) for name in judged})
+    return Amount(different, material.pairs(judged), scored, kind, accelerated, len(material.titles))
 
 
 def trainable(material: Material) -> list[str]:
@@ -116,6 +131,30 @@ def judged_by_teacher(material: Material) -> Judgments:
     return found
 
 
+def chosen(plan: Plan, material: Material) -> Choice:
+    """Choose the recipe that the material carries, or check the one that is wanted.
+
+    Raises:
+        RelevanceError: There is too little data, or the base does not fit.
+    """
+    kind = kind_of(plan.base) if plan.base is not None else None
+    return choose(plan.recipe, amount_of(material, kind, accelerated=plan.device != "cpu"))
+
+
+def titles_of(recipe: Recipe, material: Material) -> int:
+    """Return how many titles a recipe learns from."""
+    if recipe == "bi-encoder":
+        return 0 if material.teacher else len(material.titles)
+    return len(material.practice.queries) if material.practice is not None else 0
+
+
+def learns_pairs_of_titles(plan: Plan, material: Material) -> bool:
+    """Tell whether titles are queries whose windows a teacher scores, and which are to be searched for."""
+    if not material.titles or chosen(plan, material).recipe != "cross-encoder" or plan.base is None:
+        return False
+    return plan.teacher is not None or kind_of(plan.base) == "bi-encoder"
+
+
 def run(plan: Plan, material: Material, progress: Progress, say: Callable[[str], None]) -> Outcome:
     """Train.
 
@@ -126,18 +165,27 @@ def run(plan: Plan, material: Material, progress: Progress, say: Callable[[str],
         RelevanceError: There is too little data, or the base does not fit.
     """
     kind = kind_of(plan.base) if plan.base is not None else None
-    choice = choose(plan.recipe, amount_of(material, kind, accelerated=plan.device != "cpu"))
+    choice = chosen(plan, material)
     say(f"recipe {choice.recipe}: {choice.reason}")
     used = trainable(material)
     left_out = len(material.queries) - len(used)
     if left_out:
         say(f"left out: {left_out} of {len(material.queries)} queries, {WHY_LEFT_OUT}")
     material = replace(material, queries={name: material.queries[name] for name in used}, left_out=left_out)
+    if material.titles and not titles_of(choice.recipe, material):
+        say(
+            "titles are not learned from here: the recipes that do are a bi-encoder without a --teacher, and "
+            "a cross-encoder with one, or that starts from a bi-encoder"
+        )
     plan.work.mkdir(parents=True, exist_ok=True)
     before, learn = _starts(plan, kind, choice.recipe, material, progress)
     if choice.recipe in ("fusion", "head"):
         return _cross_fitted(plan, material, choice, before, _told(learn, plan.folds, progress))
-    return _held_out(plan, material, choice, before, progress)
+    loss = None
+    if choice.recipe == "cross-encoder":
+        loss = choose_loss(plan.loss, [[*material.relevant(query).values()] for query in used])
+        say(f"loss {loss.name}: {loss.reason}")
+    return _held_out(plan, material, choice, loss, before, progress)
 
 
 def _starts(
@@ -149,16 +197,17 @@ def _starts(
             raise RelevanceError("a fusion takes the scores of a model: name it with --endpoint or --base")
         given = Given(material.base)
         return given, lambda train: given
-    without_bars()
+    without_chatter()
     if recipe == "head" or (recipe == "fusion" and kind == "bi-encoder"):
         from rerank_proxy.relevance.training import heads
 
         base = plan.base
         embedded = heads.embed(material, base, plan.device, plan.work, progress)
         same = heads.unchanged(embedded, base)
-        return same, (
-            lambda train: heads.learn(embedded, base, train)
-        ) if recipe == "head" else lambda train: same
+        if recipe == "head":
+            return same, lambda train: heads.learn(embedded, base, train)
+        alone = Given(same.scores(list(material.queries)))
+        return alone, lambda train: alone
     from rerank_proxy.relevance.training.networks import BiEncoder, PairEncoder
 
     network: Learned = (BiEncoder if kind == "bi-encoder" else PairEncoder)(material, plan.base, plan.device)
@@ -201,11 +250,18 @@ def _cross_fitted(plan: Plan, material: Material, choice: Choice, before: Learne
     return Outcome(plan, material, choice, assessment, ready, parts, refitted=True)
 
 
-def _held_out(plan: Plan, material: Material, choice: Choice, before: Learned, progress: Progress) -> Outcome:
+def _held_out(
+    plan: Plan, material: Material, choice: Choice, loss: Loss | None, before: Learned, progress: Progress
+) -> Outcome:
     """Train with a part of the queries, stop by another, and measure with the rest."""
     part = held_out(material.queries, plan.held_out, plan.seed)
+    if len(part.held_out) < FEWEST:
+        raise RelevanceError(
+            f"--held-out {plan.held_out:g} of the queries are {len(part.held_out)}, and fewer than {FEWEST} "
+            "show nothing: keep back a larger share"
+        )
     inner = held_out({name: material.queries[name] for name in part.train}, _DEV, plan.seed + 1)
-    trained = _trained(plan, material, choice.recipe, inner, progress)
+    trained = _trained(plan, material, loss, inner, progress)
     ready = Ready(trained, fit(material, inner.held_out, trained.scores(inner.held_out)))
     weight = fit(material, part.train, before.scores(part.train))
     runs: dict[str, Run] = {
@@ -215,22 +271,18 @@ def _held_out(plan: Plan, material: Material, choice: Choice, before: Learned, p
         FUSED: Ready(before, weight).run(material, part.held_out),
     }
     assessment = _assessed(plan, material, runs)
-    return Outcome(plan, material, choice, assessment, ready, [part], refitted=False)
+    return Outcome(plan, material, choice, assessment, ready, [part], refitted=False, loss=loss)
 
 
-def _trained(plan: Plan, material: Material, recipe: Recipe, part: Part, progress: Progress) -> Learned:
+def _trained(plan: Plan, material: Material, loss: Loss | None, part: Part, progress: Progress) -> Learned:
+    """Train a cross-encoder with a loss, or a bi-encoder without one."""
     from rerank_proxy.relevance.training import bi_encoders, cross_encoders
     from rerank_proxy.relevance.training.trainers import Schedule
 
     assert plan.base is not None, "the choice of the recipe sees to it"
-    of_pairs = recipe == "cross-encoder"
-    schedule = Schedule(
-        epochs=plan.epochs or (3 if of_pairs else 2),
-        batch=plan.batch or (8 if of_pairs else 32),
-        rate=plan.rate or (2e-5 if of_pairs else 3e-5),
-        seed=plan.seed,
-    )
-    learn = cross_encoders.learn if of_pairs else bi_encoders.learn
+    epochs, batch, rate = (3, 8, 2e-5) if loss else (2, 32, 3e-5)
+    schedule = Schedule(plan.epochs or epochs, plan.batch or batch, plan.rate or rate, plan.seed)
+    learn = partial(cross_encoders.learn, loss=loss.name) if loss else bi_encoders.learn
     return learn(
         material,
         plan.base,

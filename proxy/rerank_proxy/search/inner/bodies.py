@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from rerank_proxy.search.inner.highlighting import highlighting
+from rerank_proxy.search.inner.index_boosts import without_effect
 from rerank_proxy.search.inner.matches import explainable, highlightable, tail
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.ranks.ranking import RankDoc
@@ -26,8 +27,7 @@ from rerank_proxy.xcontent.splicing import members
 _NO_ID: Final = b'{"ids":{"values":["%s"]}}' % (b"-" * 513)
 """Matches nothing: an id may have 512 bytes at most."""
 _SHARD_DOC_ORDER: Final = b'{"_shard_doc":"asc"}'
-_NOT_IN_FINAL: Final = frozenset({"pit", "indices_boost"})
-"""Native ignores `indices_boost` here; upstream would multiply the ranked documents' scores by it."""
+_NOT_IN_FINAL: Final = frozenset({"pit"})
 _DECIDE_ON_HITS: Final = frozenset(
     {"pit", "query", "from", "size", "min_score", "post_filter", "collapse", "slice", "runtime_mappings"}
 )
@@ -93,6 +93,8 @@ def final_search(
     """
     body = {name: value for name, value in request.opaque_members.items() if name not in _NOT_IN_FINAL}
     ranked = len(root.docs)
+    if (boosts := body.pop("indices_boost", None)) is not None and not request.ignores_unavailable:
+        body["indices_boost"] = without_effect(boosts)
     body["pit"] = pit
     body["query"] = _final_query(request, root)
     body["from"] = to_json(request.from_)

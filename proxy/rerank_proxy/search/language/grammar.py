@@ -17,6 +17,7 @@ from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.object_parser import (
     INT_MAX,
     did_you_mean,
+    numeric,
     parsing_error,
     to_bool,
     to_float,
@@ -126,11 +127,11 @@ def parse_retriever(node: Node) -> Retriever:
 
 def _body_value(node: Node, name: str, convert: Callable[[Node], Any]) -> Any:
     """Convert a scalar of the search body, or refuse its token as Elasticsearch does."""
-    if node.kind not in (NUMBER, STRING, BOOLEAN) or (node.kind == BOOLEAN and name not in _MAY_BE_BOOLEAN):
+    if node.kind not in (NUMBER, STRING, BOOLEAN):
         reason = f"Unknown key for a {node.kind} in [{name}]."
         raise parsing_error(node, node.start, reason)
     try:
-        return convert(node)
+        return convert(node if name in _MAY_BE_BOOLEAN else numeric(node))
     except ParseError as failure:
         raise ElasticsearchError(400, failure.cause) from None
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from rerank_proxy.errors import illegal_argument, validation_error
+from rerank_proxy.errors import ElasticsearchError, illegal_argument, validation_error
 from rerank_proxy.search.language.grammar import (
     SearchBody,
     TrackTotalHits,
@@ -18,6 +18,10 @@ from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.source import Node, parse_array
 from rerank_proxy.xcontent.time_value import TimeValue, time_param
+
+
+class InvalidSearchError(ElasticsearchError):
+    """A search is refused for something else than the faults that are found when its body is parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,18 @@ class SearchRequest:
     def total_as_int(self) -> bool:
         return self.params.flag("rest_total_hits_as_int")
 
+    @property
+    def ignores_unavailable(self) -> bool:
+        """Whether an index that does not exist is passed over."""
+        return self.params.get("ignore_unavailable") == "true"
+
     def asks(self, option: str) -> bool:
-        """Return whether a boolean option is set: in the URL or, if it is not there, in the body."""
+        """Return whether a boolean option is set: in the URL or, if it is not there, in the body.
+
+        In the URL, these are not set by being there without a value.
+        """
         if option in self.params:
-            return self.params.flag(option)
+            return bool(self.params[option]) and self.params.flag(option)
         return self.opaque_members.get(option) in (b"true", b'"true"')
 
     @property
@@ -86,17 +98,21 @@ def parse_search(
             here, too, unless it has others that only upstream knows.
 
     Raises:
-        ElasticsearchError: 400, as Elasticsearch words it.
+        InvalidSearchError: 400, as Elasticsearch words it; the grammar finds no fault in the body.
+        ElasticsearchError: 400 likewise, for a fault in the body.
     """
     parsed = parse_search_body(body, evaluate)
     if parsed is None:
         return None
     text = body.body if isinstance(body, Node) else body
-    request = _with_url_values(index, params, parsed, text)
-    _check_total_as_int(request)
-    _check_search_type(request)
-    _check_round_trips(request)
-    _validate(request)
+    try:
+        request = _with_url_values(index, params, parsed, text)
+        _check_total_as_int(request)
+        _check_search_type(request)
+        _check_round_trips(request)
+        _validate(request)
+    except ElasticsearchError as refused:
+        raise InvalidSearchError(refused.status, refused.cause) from None
     return request
 
 
@@ -165,7 +181,7 @@ def _check_round_trips(request: SearchRequest) -> None:
 
     (``RestSearchAction#preparePointInTime``.)
     """
-    if "pit" in request.opaque_members and request.params.flag("ccs_minimize_roundtrips"):
+    if request.params.flag("ccs_minimize_roundtrips") and "pit" in request.opaque_members:
         raise validation_error(["[ccs_minimize_roundtrips] cannot be used with point in time"])
 
 

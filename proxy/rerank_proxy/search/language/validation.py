@@ -179,4 +179,8 @@ def _sub_searches(search: SearchWithoutTree) -> int:
 def _terminates(search: SearchWithoutTree) -> bool:
     """Return whether the URL or else the body has a `terminate_after` other than 0, the default."""
     in_url = search.params.get("terminate_after")
-    return (in_url or search.opaque_members.get("terminate_after", b"0").decode()).strip('"') != "0"
+    number = (in_url or search.opaque_members.get("terminate_after", b"0").decode()).strip('"')
+    try:
+        return int(float(number)) != 0
+    except (ValueError, OverflowError):
+        return True  # upstream refuses it, see `find_earlier_fault`

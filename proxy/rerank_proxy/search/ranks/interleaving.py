@@ -14,9 +14,7 @@ Key = tuple[str, str]
 def interleaved(
     own: Sequence[RankDoc], other: Sequence[RankDoc], coins: int
 ) -> tuple[list[RankDoc], dict[Key, Team]]:
-    """Return the documents of two orders, each once, and the team of each.
-
-    Where both orders are the same there is nothing to choose, and no document has a team.
+    """Return the documents of two orders, each once, and the team of each that is in one.
 
     Args:
         own: The reranker's order, with its scores.
@@ -25,10 +23,9 @@ def interleaved(
     """
     docs = {_key(doc): doc for doc in (*other, *own)}
     taken = draft([_key(doc) for doc in own], [_key(doc) for doc in other], coins)
-    same = [_key(doc) for doc in own] == [_key(doc) for doc in other]
     scores = falling([doc.score for doc in own], len(taken))
     ranked = [docs[key].scored(score) for (key, _), score in zip(taken, scores, strict=True)]
-    return ranked, {} if same else dict(taken)
+    return ranked, {key: team for key, team in taken if team is not None}
 
 
 def falling(scores: Sequence[float], count: int) -> list[float]:

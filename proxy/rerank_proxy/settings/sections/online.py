@@ -1,11 +1,23 @@
 """The section about clicks, and about comparisons with users."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import ByteSize, Field
+from pydantic import AfterValidator, ByteSize, Field, SecretStr
+from pydantic_core import PydanticCustomError
 
-from rerank_proxy.settings.values import Count, IndexPatterns, Reloaded, Seconds, Section
+from rerank_proxy.settings.values import SECRET, Count, IndexPatterns, Reloaded, Seconds, Secret, Section
 
+_LONGEST_SEED: Final = 64
+"""Bytes: it is the key of a hash (`online.draws`)."""
+
+
+def _check_seed(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value().encode()) > _LONGEST_SEED:
+        raise PydanticCustomError(SECRET, "must have at most 64 bytes")
+    return value
+
+
+Seed = Annotated[Secret, AfterValidator(_check_seed)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -25,13 +37,11 @@ class OnlineSettings(Section):
     keep_s: Reloaded[Seconds] = Field(
         3600.0, description="Seconds after a search in which its clicks are counted."
     )
-    seed: str | None = Field(
+    seed: Seed | None = Field(
         None,
-        min_length=1,
-        max_length=64,
         description="What decides by chance which searches take part in a comparison. Give all replicas "
         "the same one, so that all pages of a search are drawn alike; another one starts another draw. "
-        "Absent: each process has its own.",
+        "A secret: who knows it knows the draw of every search. Absent: each process has its own.",
     )
     shadow_share: Reloaded[Share] = Field(
         0.0,

@@ -9,11 +9,11 @@ from click.testing import CliRunner, Result
 
 from rerank_proxy.cli import main
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.formats.reading import read_judgments, read_queries
 from rerank_proxy.relevance.judging.acts import Act
 from rerank_proxy.relevance.judging.grading import Grading
 from rerank_proxy.relevance.judging.provenance import models_of, place_of
-from rerank_proxy.relevance.judging.workspace import Machine, Workspace
-from rerank_proxy.relevance.reading import read_judgments, read_queries
+from rerank_proxy.relevance.judging.workspace import SCALE, Machine, Workspace
 from tests.support.judgings import made
 
 
@@ -114,6 +114,31 @@ def test_agreement_compares_persons_and_endpoints(workspace: Workspace) -> None:
     found = json.loads(run("agreement", workspace.path, "--json").output)
     assert (found[0]["documents"], found[0]["equal"]) == (2, 0.5)
     assert found[0]["table"][3][3] == 1
+
+
+def test_a_scale_may_be_longer_and_has_no_gap(tmp_path: Path) -> None:
+    """The plan is there before the first search, which nothing answers here."""
+    queries = tmp_path / "queries.tsv"
+    queries.write_text("1\tcrime\n")
+    pool = (
+        "pool",
+        tmp_path / "judging",
+        queries,
+        "--index",
+        "films",
+        "--show",
+        "title",
+        "--system",
+        "bm25:plot",
+    )
+    for grade in ("5=perfect", "x=perfect", "-1=harmful"):
+        refused = run(*pool, "--grade", grade)
+        assert (refused.exit_code, refused.output) == (
+            1,
+            "rerank-proxy: --grade: grades are numbers from 0 to 9, without a gap\n",
+        )
+    run(*pool, "--grade", "4=perfect", "--grade", "0=no", "--url", "http://127.0.0.1:1")
+    assert Workspace.opened(tmp_path / "judging").plan.scale == ("no", *SCALE[1:], "perfect")
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from rerank_proxy.relevance.client.searching import RefusedError, UnreachableError
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.growing import read_lines
 from rerank_proxy.relevance.judging.acts import Act
 from rerank_proxy.relevance.judging.server import SESSION
 from rerank_proxy.relevance.judging.sessions import MAX_SESSIONS, Sessions
 from rerank_proxy.relevance.judging.workspace import Workspace
-from rerank_proxy.relevance.searching import RefusedError, UnreachableError
 from tests.support.judgings import Page, Shelf, made, serving
 
 HOSTILE = "<img src=x onerror=alert(1)>"

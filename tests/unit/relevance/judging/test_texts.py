@@ -6,14 +6,13 @@ import pytest
 
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.endpoint_judge import PROMPT, prompt_of
-from rerank_proxy.relevance.judging.texts import MAX_CHARACTERS, documents_of, joined
+from rerank_proxy.relevance.judging.texts import MAX_CHARACTERS, body_of, document_of, joined
 from rerank_proxy.relevance.judging.workspace import SCALE
 from rerank_proxy.relevance.templates import filled
 
 
 def shown(fields: dict[str, Any], *chosen: str) -> list[tuple[str, str]]:
-    (document,) = documents_of([{"_id": "1", "fields": fields}], chosen).values()
-    return [(field.name, field.text) for field in document]
+    return [(field.name, field.text) for field in document_of(fields, chosen)]
 
 
 @pytest.mark.parametrize(
@@ -38,20 +37,27 @@ def test_fields_stand_in_the_order_in_which_they_were_chosen() -> None:
     ]
 
 
+def test_an_object_is_shown_by_its_members_and_no_text_twice() -> None:
+    """Its name gives no value. A field within another one is the same text, for other searches."""
+    fields = {
+        "meta.tags": ["x", "y"],
+        "meta.title": ["t"],
+        "meta.title.raw": ["t"],
+        "plot.raw": ["p"],
+        "plot": ["p"],
+    }
+    assert shown(fields, "plot", "meta") == [("plot", "p"), ("meta.tags", "x\ny"), ("meta.title", "t")]
+    assert body_of(["1"], ["plot", "meta"])["fields"] == ["plot", "meta", "plot.*", "meta.*"]
+
+
 def test_a_long_text_is_shortened_and_its_length_is_said() -> None:
-    document = documents_of([{"_id": "1", "fields": {"plot": ["x" * (MAX_CHARACTERS + 5)]}}], ["plot"])["1"]
+    document = document_of({"plot": ["x" * (MAX_CHARACTERS + 5)]}, ["plot"])
     assert (len(document[0].text), document[0].characters) == (MAX_CHARACTERS, MAX_CHARACTERS + 5)
 
 
-def test_of_two_documents_with_one_id_the_first_counts() -> None:
-    hits: list[dict[str, Any]] = [
-        {"_id": "1", "fields": {"t": ["first"]}},
-        {"_id": "1", "fields": {"t": ["second"]}},
-        {"_id": "2"},
-    ]
-    found = documents_of(hits, ["t"])
-    assert joined(found["1"]) == "first"
-    assert found["2"] == []
+def test_an_endpoint_gets_all_fields_as_one_text() -> None:
+    assert joined(document_of({"title": ["t"], "plot": ["p", "q"]}, ["title", "plot"])) == "t\np\nq"
+    assert joined(document_of({}, ["title"])) == ""
 
 
 def test_a_prompt_is_filled_once() -> None:

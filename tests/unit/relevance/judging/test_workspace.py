@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from rerank_proxy.relevance.errors import RelevanceError
@@ -72,6 +73,21 @@ def test_other_bounds_make_other_grades_of_the_same_scores(tmp_path: Path) -> No
     workspace.keep_machine("large", MACHINE)
     ((_, grades),) = workspace.machines().values()
     assert grades == {("q1", "d1"): 3, ("q1", "d2"): 0}
+
+
+def test_scores_of_another_model_are_not_mixed(tmp_path: Path) -> None:
+    """Until there are scores, and for other bounds, an endpoint is described anew."""
+    workspace = made(tmp_path)
+    other = msgspec.structs.replace(MACHINE, model="rerank-v4")
+    workspace.keep_machine("large", MACHINE)
+    workspace.keep_machine("large", other)
+    with workspace.machine_file("large") as file:
+        file.add([Act("q1", "d1", score=2.5)])
+        with pytest.raises(RelevanceError, match=r"another model before: remove .*/large\.json and"):
+            workspace.keep_machine("large", MACHINE)
+        bounds = Grading(way="quantiles", bounds=(0.2, 0.4, 0.6))
+        workspace.keep_machine("large", msgspec.structs.replace(other, grading=bounds))
+    assert workspace.machine("large") == msgspec.structs.replace(other, grading=bounds)
 
 
 @pytest.mark.parametrize(

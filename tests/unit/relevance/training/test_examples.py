@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rerank_proxy.relevance.training.examples import contrasts, lists, margins, titled
+from rerank_proxy.relevance.training.examples import contrasts, joined, lists, margins, pairs, titled
 from tests.support.trainings import material, teacher_of
 
 MADE = material(16)
@@ -22,9 +22,8 @@ def test_relevant_texts_are_never_negatives() -> None:
         assert not {*negatives} & right
 
 
-def test_titles_that_are_queries_are_left_out() -> None:
-    held_out = MADE.queries["q15"].text.upper()
-    rows = titled(replace(MADE, titles={"q0-0": held_out, "q0-1": "a title", "absent": "without a text"}))
+def test_titles_are_queries_for_their_texts() -> None:
+    rows = titled(replace(MADE, titles={"q0-1": "a title"}))
     assert rows == {"anchor": ["a title"], "positive": [MADE.texts["q0-1"]]}
 
 
@@ -42,3 +41,16 @@ def test_lists_have_relevant_texts_and_others() -> None:
     for labels in rows["label"]:
         assert max(labels) > 0
         assert min(labels) == 0
+
+
+def test_pairs_are_the_texts_of_lists_each_once() -> None:
+    of_lists = lists(MADE, TRAINED, teacher_of(MADE), 0)
+    twice = joined(of_lists, of_lists)
+    rows = pairs(twice)
+    assert rows == pairs(of_lists)
+    assert len({*zip(rows["query"], rows["document"], strict=True)}) == len(rows["label"])
+    right = {
+        (MADE.queries[query].text, MADE.texts[name]) for query in TRAINED for name in MADE.relevant(query)
+    }
+    for query, document, label in zip(*rows.values(), strict=True):
+        assert label == float((query, document) in right)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.judgments import Query
 from rerank_proxy.relevance.templates import read_template
 from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINED, assess
 from rerank_proxy.relevance.training.material import Material, reordered
@@ -76,6 +77,7 @@ def test_what_is_written_can_be_searched_with(tmp_path: Path) -> None:
     assert "given" in json.dumps(template.fill("a query"))
     card = (tmp_path / "out" / "README.md").read_text()
     assert "30 queries with 60 relevant documents" in card
+    assert "the model of the inference endpoint `given`" in card
     assert "seed is 0" in card
 
 
@@ -89,6 +91,20 @@ def test_too_little_is_refused(tmp_path: Path) -> None:
         run(plan(tmp_path, endpoint="given"), material(8), quiet, print)
     with pytest.raises(RelevanceError, match="name it with --endpoint or --base"):
         run(plan(tmp_path), material(24), quiet, print)
+
+
+def test_queries_with_the_same_text_count_as_one(tmp_path: Path) -> None:
+    made = material(30)
+    same = {name: Query(name, f"query {number % 3}") for number, name in enumerate(made.queries)}
+    with pytest.raises(RelevanceError, match="judge 17 more"):
+        run(plan(tmp_path, endpoint="given"), replace(made, queries=same), quiet, print)
+
+
+def test_titles_that_are_not_learned_from_are_told(tmp_path: Path) -> None:
+    made = replace(with_base(material(24), helpful=True), titles={"q0-0": "a title"})
+    said: list[str] = []
+    run(plan(tmp_path, endpoint="given"), made, quiet, said.append)
+    assert any("titles are not learned from" in line for line in said)
 
 
 def test_a_teachers_order_becomes_grades() -> None:
@@ -108,6 +124,23 @@ def test_what_is_in_the_way_is_not_replaced(tmp_path: Path) -> None:
         check_free(tmp_path, overwrite=True)
     (tmp_path / "evaluation.json").write_text("{}")
     check_free(tmp_path, overwrite=True)
+
+
+def test_a_model_is_replaced_where_a_link_leads(tmp_path: Path) -> None:
+    outcome = trained(with_base(material(30), helpful=True), tmp_path)
+    (tmp_path / "link").symlink_to("there")
+    for _ in "ab":
+        write(outcome, tmp_path / "link", by_teacher=False)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "README.md").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "there"]
+
+
+def test_a_place_that_nothing_can_be_written_to_is_told_before_the_work() -> None:
+    with pytest.raises(RelevanceError, match="is a mount"):
+        check_free(Path("/proc"), overwrite=True)
+    with pytest.raises(RelevanceError, match="/dev/null"):
+        check_free(Path("/dev/null/model"), overwrite=False)
 
 
 def test_a_gain_that_a_fusion_has_too_is_said_so() -> None:

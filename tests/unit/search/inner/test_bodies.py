@@ -114,6 +114,24 @@ def test_filters_are_merged_into_knn() -> None:
     assert "filter" not in single(reranking(KNN))["knn"]
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ([{"a": 2}, {"b*": 0.5}], [{"a": 1}, {"b*": 1}]),
+        ([], []),
+        *((odd, odd) for odd in (5, {"a": 2}, [{"a": "2"}], [{"a": 2, "b": 2}], [{"a": 2}, {}], [7])),
+    ],
+)
+def test_boosts_of_indices_are_checked_and_multiply_nothing(given: Any, sent: Any) -> None:
+    """What cannot be read is left for upstream to refuse."""
+    assert final({**reranking(), "indices_boost": given})["indices_boost"] == sent
+
+
+def test_boosts_of_indices_that_may_not_exist_are_not_sent() -> None:
+    search = request({**reranking(), "indices_boost": [{"a": 2}]}, "ignore_unavailable=true")
+    assert "indices_boost" not in json.loads(final_bytes(search, docs(2.5, 0.5)))
+
+
 def test_the_final_search() -> None:
     body = {**reranking(_name="top"), "aggs": {"a": {}}, "indices_boost": [{"a": 2}]}
     assert final(body) == {
@@ -130,6 +148,7 @@ def test_the_final_search() -> None:
         },
         "from": 0,
         "size": 2,
+        "indices_boost": [{"a": 1}],
     }
 
 

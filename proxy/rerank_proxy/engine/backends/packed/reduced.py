@@ -163,7 +163,7 @@ def best_engine(threads: int = 1) -> str:
 
 def _product(weight: Tensor, bias: Tensor | None, engine: str) -> Callable[[Tensor, Tensor], None]:
     """Return what writes a layer's outputs for its values, both of shape (tokens, …)."""
-    largest = 64 if engine == "fbgemm" or (engine == "onnxruntime" and not has_vnni()) else 127
+    largest = 64 if engine == "fbgemm" or not has_vnni() else 127
     scales = (weight.detach().abs().amax(dim=1) / largest).clamp(min=_SMALLEST_SCALE)
     if engine == "onnxruntime":
         steps = (weight.detach() / scales[:, None]).round().to(torch.int8)

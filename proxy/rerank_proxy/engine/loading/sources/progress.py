@@ -3,6 +3,7 @@
 import io
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,18 +101,20 @@ def hub_progress(name: str) -> type[Any] | None:
         def __init__(self, *args: Any, **options: Any) -> None:
             self._counts = options.pop("name", None) == "huggingface_hub.snapshot_download"
             self._progress: LoggedProgress | None = None
+            self._turns = threading.Lock()  # files come side by side, each on a thread of its own
             # Past the client's own class, whose bars count nothing once they are disabled.
             super(tqdm, self).__init__(*args, **{**options, "disable": False, "file": io.StringIO()})
 
         def update(self, n: float | None = 1) -> None:
             """Count bytes. The size is known when the first file begins, and grows with each further one."""
-            self.n += n or 0
-            if not self._counts or not self.total or not n:
-                return
-            if self._progress is None:
-                self._progress = LoggedProgress(name, 0, int(self.total))
-            self._progress.size = int(self.total)
-            self._progress.add(int(n))
+            with self._turns:
+                self.n += n or 0
+                if not self._counts or not self.total or not n:
+                    return
+                if self._progress is None:
+                    self._progress = LoggedProgress(name, 0, int(self.total))
+                self._progress.size = int(self.total)
+                self._progress.add(int(n))
 
         def display(self, *args: Any, **options: Any) -> None:
             """Draw nothing."""
