@@ -32,7 +32,7 @@ _NAMED: Final = ("/_cat/indices", "/_resolve/index/", "/_inference/rerank")
 
 
 def check_playground(data: bytes) -> None:
-    """A path that the playground sends reaches the same API, whoever decodes and resolves it on the way."""
+    """A path that the playground sends reaches the same API, whichever server decodes it."""
     method, _, path = data.decode("latin-1").partition(" ")
     try:
         allowed.check(method, path)

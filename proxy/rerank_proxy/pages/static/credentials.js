@@ -62,7 +62,7 @@ export function onChange(listener) {
   listeners.add(listener);
 }
 
-// A browser may keep a page that is left, with all that is in its memory, for whoever goes back to it.
+// A browser may keep a page that is left, with all that is in its memory, for the person who goes back to it.
 addEventListener("pagehide", forget);
 
 function tell() {

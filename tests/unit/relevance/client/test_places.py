@@ -1,4 +1,4 @@
-"""Whoever wrote a template is told of its names, and not of lines and columns in what was made of it."""
+"""The author of a template is told of its names, and not of lines and columns in what was made of it."""
 
 import json
 from typing import Any
